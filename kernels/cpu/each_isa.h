@@ -1,0 +1,39 @@
+// Compiles one file of kernels once per instruction-set level, into the namespaces avx2 and avx512.
+//
+//   #define TESSERA_KERNELS "kernels/cpu/rms_norm.inc"
+//   #include "kernels/cpu/each_isa.h"
+//
+// The level is a function attribute set by pragma and not a compiler flag of the file: templates of the standard
+// library, included before this point, stay at the build's base level, so that the linker can never pick a copy with
+// instructions that an older processor lacks.  No include guard: every kernel source includes this once.
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cpu/select.h"
+#include "runtime/dtype.h"
+
+#define TESSERA_ISA_LANES_PER_REGISTER 8
+namespace tessera::kernels::avx2 {
+namespace {
+#include "kernels/cpu/vector.inc"
+#include TESSERA_KERNELS
+}  // namespace
+}  // namespace tessera::kernels::avx2
+#undef TESSERA_ISA_LANES_PER_REGISTER
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
+#define TESSERA_ISA_LANES_PER_REGISTER 16
+namespace tessera::kernels::avx512 {
+namespace {
+#include "kernels/cpu/vector.inc"
+#include TESSERA_KERNELS
+}  // namespace
+}  // namespace tessera::kernels::avx512
+#undef TESSERA_ISA_LANES_PER_REGISTER
+#pragma GCC pop_options
+
+#undef TESSERA_KERNELS

@@ -1,0 +1,44 @@
+#pragma once
+// Rows to expert slots and back.  Slot s holds a copy of row index[s]; the slots of row r are
+// slots[offsets[r] .. offsets[r + 1]), in increasing order (which is expert order); a row may have none or several.
+//
+//   gather             y[s] = x[index[s]]
+//   combine            y[r] = sum over slots s of row r, in order, of gates[s] x[s]; added in f32, rounded once
+//   combine_backward   dx[s] = gates[s] dy[index[s]],   dgates[s] = dy[index[s]] . x[s]
+//   pick               y[s] = x[index[s]] for single elements, pick_backward: dx = 0, then dx[index[s]] = dy[s]
+//   invert             offsets and slots from index
+//
+// Row tensors [rows or slots, width] f32 or bf16, x and y alike; gates, dgates [slots] f32; gates and dgates may be
+// empty handles: then gates are 1.  index, slots [slots] i32, offsets [rows + 1] i32.  Indices of pick are distinct.
+// Throws Error on a shape or dtype mismatch and, on the host, on an index out of range.
+
+#include "runtime/tensor.h"
+
+namespace tessera::kernels {
+
+template <Backend B> void gather(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
+template <Backend B> void invert(const Tensor& index, const Tensor& offsets, const Tensor& slots, Stream stream);
+template <Backend B> void pick(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
+template <Backend B> void pick_backward(const Tensor& dy, const Tensor& index, const Tensor& dx, Stream stream);
+
+void gather(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
+void invert(const Tensor& index, const Tensor& offsets, const Tensor& slots, Stream stream);
+void pick(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
+void pick_backward(const Tensor& dy, const Tensor& index, const Tensor& dx, Stream stream);
+
+/// Where the slots of each row are.
+struct RowSlots {
+  Tensor offsets, slots;
+};
+template <Backend B> void combine(const Tensor& x, const Tensor& gates, const RowSlots& of_row, const Tensor& y, Stream stream);
+void combine(const Tensor& x, const Tensor& gates, const RowSlots& of_row, const Tensor& y, Stream stream);
+
+/// What forward read, and where the gradients go.
+struct CombineBackward {
+  Tensor x, gates, index, dy;
+  Tensor dx, dgates;
+};
+template <Backend B> void combine_backward(const CombineBackward& tensors, Stream stream);
+void combine_backward(const CombineBackward& tensors, Stream stream);
+
+}  // namespace tessera::kernels
