@@ -5,12 +5,17 @@
 //   gather             y[s] = x[index[s]]
 //   combine            y[r] = sum over slots s of row r, in order, of gates[s] x[s]; added in f32, rounded once
 //   combine_backward   dx[s] = gates[s] dy[index[s]],   dgates[s] = dy[index[s]] . x[s]
-//   pick               y[s] = x[index[s]] for single elements, pick_backward: dx = 0, then dx[index[s]] = dy[s]
+//   pick               y[s] = x[index[s], c(s)] for single elements, c(s) the column with columns[c] <= s < columns[c + 1]
+//   pick_backward      dx = 0, then dx[index[s], c(s)] = dy[s]
 //   invert             offsets and slots from index
 //
 // Row tensors [rows or slots, width] f32 or bf16, x and y alike; gates, dgates [slots] f32; gates and dgates may be
-// empty handles: then gates are 1.  index, slots [slots] i32, offsets [rows + 1] i32.  Indices of pick are distinct.
+// empty handles: then gates are 1.  index, slots [slots] i32, offsets [rows + 1] i32.
+// pick: x, dx [rows, cols] f32, y, dy [slots] f32; columns: cols + 1 slot numbers from 0 to slots, not decreasing, host;
+// an index occurs once per column.
 // Throws Error on a shape or dtype mismatch and, on the host, on an index out of range.
+
+#include <span>
 
 #include "runtime/tensor.h"
 
@@ -18,13 +23,13 @@ namespace tessera::kernels {
 
 template <Backend B> void gather(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
 template <Backend B> void invert(const Tensor& index, const Tensor& offsets, const Tensor& slots, Stream stream);
-template <Backend B> void pick(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
-template <Backend B> void pick_backward(const Tensor& dy, const Tensor& index, const Tensor& dx, Stream stream);
+template <Backend B> void pick(const Tensor& x, const Tensor& index, std::span<const int64_t> columns, const Tensor& y, Stream stream);
+template <Backend B> void pick_backward(const Tensor& dy, const Tensor& index, std::span<const int64_t> columns, const Tensor& dx, Stream stream);
 
 void gather(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
 void invert(const Tensor& index, const Tensor& offsets, const Tensor& slots, Stream stream);
-void pick(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
-void pick_backward(const Tensor& dy, const Tensor& index, const Tensor& dx, Stream stream);
+void pick(const Tensor& x, const Tensor& index, std::span<const int64_t> columns, const Tensor& y, Stream stream);
+void pick_backward(const Tensor& dy, const Tensor& index, std::span<const int64_t> columns, const Tensor& dx, Stream stream);
 
 /// Where the slots of each row are.
 struct RowSlots {

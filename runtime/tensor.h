@@ -35,6 +35,8 @@ class Tensor {
   }
 
   explicit operator bool() const { return storage_ != nullptr; }
+  /// True when no other handle or view holds the storage.
+  bool sole_owner() const { return storage_.use_count() == 1; }
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
   Stream stream() const;   ///< the queue it was made on; throws Error when there is no tensor
