@@ -6,6 +6,7 @@ Sources: OpenType 1.9 (cmap, GSUB, CBLC, CBDT), Unicode Technical Standard 35 pa
 """
 
 import pathlib
+import re
 import struct
 import xml.etree.ElementTree as ElementTree
 
@@ -146,8 +147,8 @@ def parse_annotations(xml: str | bytes) -> dict[str, tuple[str, list[str]]]:
 
 
 def caption(name: str, keywords: list[str]) -> str:
-    """`name. keyword, keyword`, saying nothing twice: keywords often repeat the name."""
-    seen = {name.casefold()}
+    """`name. keyword, keyword`, saying nothing twice: keywords often repeat the name or a piece of it."""
+    seen = {piece.strip().casefold() for piece in [name, *re.split("[:,]", name)]}
     fresh = []
     for word in keywords:
         if word.casefold() not in seen:

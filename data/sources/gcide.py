@@ -22,7 +22,9 @@ STRAY_BYTES[0xDCB9] = "’"
 
 # "\Lar"go\ (l[aum]r"g[-o])," after a headword: its syllables, and its pronunciation when a comma follows.
 PRONUNCIATION = re.compile(r"\s*\\[^\\]*\\(?:\s*\([^()]*\)(?=\s*[,;]))?")
-PROVENANCE = re.compile(r"\s*\[(?:(?:1913 Webster|Webster 1913|WordNet|PJC|Century Dict)[^\[\]]*|\+PJC|RDH|RHUD)\]")
+# "[1913 Webster]", "[RP + PJC]"; some lack the closing bracket at the end of their paragraph.
+PROVENANCE = re.compile(r"\s*\[(?:(?:1913 Webster|Webster 1913|WordNet|PJC|Century Dict)[^\[\]]{0,60}|"
+                        r"(?:[A-Z]{2} ?)?\+ ?PJC|RDH|RHUD)(?:\]|$)")
 PARAGRAPH_START = re.compile(r"\s+(?:\d+\.|\([a-z]\)|Syn:|Note:)\s")
 REFERENCE = re.compile(r"\{([^{}]*)\}")
 ESCAPE = re.compile(r"\[([^\[\]\s]{1,7})\]")
@@ -62,12 +64,12 @@ def _unescape(match: re.Match) -> str:
 
 
 def _plain(paragraph: str) -> str:
-    paragraph = re.sub(r"\s+", " ", paragraph)
-    # Headwords inside references are divided into syllables and stressed with these marks.
+    paragraph = PROVENANCE.sub("", re.sub(r"\s+", " ", paragraph))
+    # Escapes first: their accents are also the marks of syllables and stress inside references.
+    paragraph = ESCAPE.sub(_unescape, paragraph)
     paragraph = REFERENCE.sub(lambda match: re.sub(r'[*"`]', "", match[1]), paragraph)
     # The conversion has cut some references short; a brace left alone means nothing.
-    paragraph = PROVENANCE.sub("", paragraph).replace("{", "").replace("}", "")
-    return clean(ESCAPE.sub(_unescape, paragraph))
+    return clean(paragraph.replace("{", "").replace("}", ""))
 
 
 def parse_entry(lines: list[str]) -> str:
@@ -104,7 +106,7 @@ def parse_dictionary(text: str) -> list[str]:
         # The conversion repeats many a headword at the end of the entry before it.
         following = lines[end].partition("\\")[0].strip() if end < len(lines) else ""
         if following:
-            entry = entry.removesuffix(following).rstrip()
+            entry = entry.removesuffix(" " + following)
         if entry:
             entries.append(entry)
     return entries
