@@ -14,11 +14,6 @@ tessera_need(nlohmann_json_FOUND nlohmann-json3-dev)
 find_package(MPI QUIET COMPONENTS CXX)
 tessera_need(MPI_CXX_FOUND libopenmpi-dev)
 
-find_package(dnnl QUIET)
-tessera_need(dnnl_FOUND libdnnl-dev)
-add_library(tessera_dnnl INTERFACE)
-target_link_libraries(tessera_dnnl INTERFACE DNNL::dnnl)
-
 # A header and a library that come without a CMake package of their own.
 function(tessera_find name header library package)
   find_path(${name}_include ${header} ${ARGN})
@@ -31,6 +26,8 @@ function(tessera_find name header library package)
   target_link_libraries(${name} INTERFACE ${${name}_library})
 endfunction()
 
+# Not find_package: the package file of Debian wants the OpenCL headers, which the CPU interface does not use.
+tessera_find(tessera_dnnl dnnl.hpp dnnl libdnnl-dev)
 # The serial HDF5: it is thread-safe, and every rank opens its own files.
 tessera_find(tessera_hdf5 hdf5.h hdf5 libhdf5-dev PATH_SUFFIXES hdf5/serial)
 tessera_find(tessera_sentencepiece sentencepiece_trainer.h sentencepiece libsentencepiece-dev)
