@@ -1,7 +1,8 @@
 """What every importer shares: the shape of a corpus, clean text, stable splits, and files that appear whole.
 
-A manifest is one JSON object per line:
-  {"id": "emoji/1f600", "source": "emoji", "split": "train", "flip": true, "parts": [{"text": "..."}, {"image": "..."}]}
+A manifest is one JSON object per line (broken here to fit):
+  {"id": "emoji/1f600/en", "source": "emoji", "split": "train", "flip": true,
+   "parts": [{"text": "..."}, {"image": "images/emoji/1f600.png"}]}
 Images are paths relative to the manifest's folder, or absolute. Optional: split ("train" or "validation"; else
 decided later by a hash of "group", or of "id" without one) and flip (picture and caption may change places).
 """
@@ -133,9 +134,12 @@ def summary(name: str, documents: list[dict]) -> str:
 
 def run(main) -> None:
     """Runs a script's main(); bad input becomes one sentence on stderr and exit code 1."""
+    script = pathlib.Path(sys.argv[0]).stem
     try:
         main()
     except SourceError as error:
-        sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {error}")
+        sys.exit(f"{script}: {error}")
     except OSError as error:
-        sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {error.filename}: {error.strerror}")
+        # A full disk has no file name.
+        place = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"{script}: {place}{error.strerror}")
