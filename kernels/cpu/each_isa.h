@@ -7,7 +7,11 @@
 // library, included before this point, stay at the build's base level, so that the linker can never pick a copy with
 // instructions that an older processor lacks.  No include guard: every kernel source includes this once.
 
+// GCC 12 takes the undefined operands inside its own intrinsics for a mistake (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #include <cstdint>
 #include <cstring>
