@@ -1,6 +1,7 @@
 #include "runtime/tensor.h"
 
 #include <cstring>
+#include <utility>
 
 #include "runtime/cpu_engine.h"
 
@@ -12,11 +13,13 @@ struct Tensor::Storage {
   int64_t bytes;
   void* data = nullptr;
 
-  Storage(Stream made_on, int64_t size) : stream(made_on), bytes(size) {
-    if (stream.device.backend != Backend::meta) data = engine_of(stream).memory.allocate(bytes);
+  Storage(Stream made_on, int64_t size) : stream(made_on), bytes(size) { acquire(); }
+  ~Storage() { release(); }
+  void acquire() {
+    if (!data && stream.device.backend != Backend::meta) data = engine_of(stream).memory.allocate(bytes);
   }
-  ~Storage() {
-    if (data) engine_of(stream).memory.release(data, bytes);
+  void release() {
+    if (data) engine_of(stream).memory.release(std::exchange(data, nullptr), bytes);
   }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -45,6 +48,9 @@ void* Tensor::bytes_data() const {
   TESSERA_CHECK(storage_ && storage_->data, "tensor: ", shape_, " has no storage");
   return static_cast<char*>(storage_->data) + offset_bytes_;
 }
+
+void Tensor::discard() const { storage_->release(); }
+void Tensor::restore() const { storage_->acquire(); }
 
 Tensor Tensor::reshape(Shape shape) const {
   TESSERA_CHECK(shape.count() == count(), "reshape: ", shape_, " has another count than ", shape);

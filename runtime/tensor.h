@@ -57,6 +57,11 @@ class Tensor {
   }
   void* bytes_data() const;   ///< throws Error when there is no storage
 
+  /// Gives the memory back while every handle and view stays; data() throws until restore(), which takes new,
+  /// uninitialised memory.  For parameters that are whole only while they are used.
+  void discard() const;
+  void restore() const;
+
   /// The same elements in another shape.  Throws Error when the counts differ.
   Tensor reshape(Shape shape) const;
   /// Elements [begin, begin + shape.count()) of the flat tensor, as shape.  Throws Error when they are not inside.

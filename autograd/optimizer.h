@@ -1,0 +1,69 @@
+#pragma once
+// AdamW over ranges of parameters, and the learning rate over steps.
+
+#include <string>
+#include <vector>
+
+#include "autograd/parameter.h"
+#include "runtime/fields.h"
+
+namespace tessera {
+
+struct AdamWConfig {
+  float beta1 = 0.9f;
+  float beta2 = 0.95f;
+  float epsilon = 1e-8f;
+  float decay = 0.1f;
+
+  auto fields() {
+    return std::tuple{Field{"beta1", beta1, "decay of the gradient average", 0, 1},
+                      Field{"beta2", beta2, "decay of the squared gradient average", 0, 1},
+                      Field{"epsilon", epsilon, "added to the root of the squared average", 0},
+                      Field{"decay", decay, "decoupled weight decay of matrices; vectors are not decayed", 0}};
+  }
+};
+
+/// f32 arrays [n] of one range that the optimizer updates.
+struct Optimized {
+  Tensor value, grad;
+  bool decays;
+};
+
+class AdamW {
+ public:
+  AdamW(std::vector<Optimized> ranges, AdamWConfig config);
+
+  /// One update.  step counts from 0; gradients are multiplied by grad_scale first.
+  void step(int64_t step, float rate, float grad_scale);
+
+  /// Moments of range i, f32 [n]; for checkpoints.
+  const Tensor& first(size_t i) const { return first_[i]; }
+  const Tensor& second(size_t i) const { return second_[i]; }
+
+ private:
+  std::vector<Optimized> ranges_;
+  std::vector<Tensor> first_, second_;
+  AdamWConfig config_;
+};
+
+struct ScheduleConfig {
+  std::string kind = "cosine";
+  float peak = 1e-3f;
+  float end = 1e-5f;
+  int64_t warmup = 100;
+  double stable = 0.8;
+
+  auto fields() {
+    return std::tuple{
+        Field{"kind", kind, "one of constant|linear|cosine|wsd: shape after the warm-up; wsd = warm-up, stable, linear decay"},
+        Field{"peak", peak, "learning rate at the end of the warm-up", 0},
+        Field{"end", end, "learning rate at the last step (not used by constant)", 0},
+        Field{"warmup", warmup, "steps of linear warm-up from 0", 0},
+        Field{"stable", stable, "wsd: share of all steps after which the decay begins", 0, 1}};
+  }
+};
+
+/// Learning rate of a step in [0, steps).
+float learning_rate(const ScheduleConfig& schedule, int64_t step, int64_t steps);
+
+}  // namespace tessera

@@ -1,0 +1,56 @@
+#pragma once
+// Ranks, and the ways in which they exchange data.
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/pending.h"
+#include "runtime/tensor.h"
+
+namespace tessera {
+
+/// A group of ranks that issue the same collectives in the same order.  Communicators move bytes: no floating-point sum
+/// is left to MPI or NCCL, since its order would depend on the ranks (parallel/canonical_sum.h is the only adder).
+/// Every rank of a collective must pass the same dtypes and matching counts; each throws Error naming the collective
+/// when the shapes at hand do not fit.  Send buffers must not be written before wait().
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  /// Ranks with equal color form a group, ordered by key, then rank.
+  virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+
+  /// part [n] -> whole [size * n], in rank order.
+  virtual Pending<Tensor> all_gather(Tensor part, Tensor whole, Stream after) = 0;
+
+  /// send holds send_counts[r] elements for rank r, end to end; receive gets receive_counts[r] elements from rank r, end to
+  /// end in rank order.  Counts are known to both sides beforehand and may be 0.
+  virtual Pending<Tensor> all_to_all(Tensor send, std::span<const int64_t> send_counts, Tensor receive,
+                                     std::span<const int64_t> receive_counts, Stream after) = 0;
+
+  /// data of root on every rank.
+  virtual void broadcast(Tensor data, int root) = 0;
+  virtual void barrier() = 0;
+};
+
+/// The same number of host values from every rank, in rank order.  For scalars: blocking.
+std::vector<double> all_gather_values(Communicator& communicator, std::span<const double> values);
+std::vector<std::string> all_gather_strings(Communicator& communicator, const std::string& text);
+
+/// Runs body on count threads of this process, one rank each.  When a rank throws, the others are released from whatever
+/// collective they wait in (with an Error), and the first failure is rethrown.
+void run_ranks(int count, const std::function<void(Communicator& world)>& body);
+
+/// The ranks of MPI_COMM_WORLD; MPI must be initialised and outlive it.
+std::unique_ptr<Communicator> mpi_world();
+
+/// Before each collective all ranks exchange what they are about to do (operation, dtype, counts); an Error on every
+/// rank names the ranks that differ, where otherwise the program would hang or mix up data.
+std::unique_ptr<Communicator> checked(Communicator& inner);
+
+}  // namespace tessera
