@@ -1,0 +1,341 @@
+#include "kernels/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "runtime/cpu_engine.h"
+#include "runtime/random.h"
+
+namespace tessera::kernels {
+namespace {
+
+constexpr DType kFloats[] = {DType::f32, DType::bf16};
+
+std::vector<Isa> f32_levels() {
+  std::vector<Isa> levels = {Isa::avx2};
+  if (detect_isa() >= Isa::avx512) levels.push_back(Isa::avx512);
+  return levels;
+}
+
+Tensor random_tensor(const char* name, Shape shape, DType dtype, Stream stream) {
+  const Tensor tensor = Tensor::empty(shape, dtype, stream);
+  const Purpose purpose(name);
+  visit_float(dtype, [&]<class T>() {
+    uint64_t index = 0;
+    for (T& value : tensor.values<T>())
+      value = T(static_cast<float>(2 * random_uniform(1, purpose, index++) - 1));
+  });
+  return tensor;
+}
+
+std::vector<float> widened(const Tensor& tensor) {
+  std::vector<float> values;
+  visit_float(tensor.dtype(), [&]<class T>() {
+    for (T value : tensor.values<T>()) values.push_back(static_cast<float>(value));
+  });
+  return values;
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.bytes() == b.bytes() &&
+         (a.bytes() == 0 || std::memcmp(a.bytes_data(), b.bytes_data(), static_cast<size_t>(a.bytes())) == 0);
+}
+
+/// One problem: operands and room for the three results.
+struct Problem {
+  std::vector<int64_t> offsets;
+  Tensor x, weight, dy, y, dx, dweight;
+
+  Problem(std::vector<int64_t> row_offsets, int64_t in, int64_t out, DType rows_dtype, DType weight_dtype,
+          DType out_dtype, Stream stream)
+      : offsets(std::move(row_offsets)) {
+    const int64_t rows = offsets.back(), groups = static_cast<int64_t>(offsets.size()) - 1;
+    x = random_tensor("x", {rows, in}, rows_dtype, stream);
+    dy = random_tensor("dy", {rows, out}, rows_dtype, stream);
+    weight = random_tensor("weight", {groups, out, in}, weight_dtype, stream);
+    y = Tensor::empty({rows, out}, out_dtype, stream);
+    dx = Tensor::empty({rows, in}, out_dtype, stream);
+    dweight = Tensor::empty({groups, out, in}, DType::f32, stream);
+  }
+
+  void run() const {
+    const Stream stream = x.stream();
+    matmul_forward(x, weight, y, offsets, stream);
+    matmul_backward_input(dy, weight, dx, offsets, stream);
+    matmul_backward_weight(dy, x, dweight, offsets, stream);
+  }
+};
+
+/// Calls check(name, result element, left factors, right factors) for every element of the three results.
+template <class Check>
+void for_each_element(const Problem& problem, const Check& check) {
+  const std::vector<float> x = widened(problem.x), w = widened(problem.weight), dy = widened(problem.dy);
+  const std::vector<float> y = widened(problem.y), dx = widened(problem.dx),
+                           dweight = widened(problem.dweight);
+  const int64_t out = problem.weight.shape()[1], in = problem.weight.shape()[2];
+  std::vector<float> left, right;
+  const auto at = [](const std::vector<float>& values, int64_t index) {
+    return values[static_cast<size_t>(index)];
+  };
+  for (int64_t g = 0; g + 1 < static_cast<int64_t>(problem.offsets.size()); ++g) {
+    const int64_t begin = problem.offsets[static_cast<size_t>(g)],
+                  end = problem.offsets[static_cast<size_t>(g + 1)];
+    const auto sum = [&](const char* name, float got, int64_t terms, const auto& term) {
+      left.clear();
+      right.clear();
+      for (int64_t p = 0; p < terms; ++p) {
+        const auto [a, b] = term(p);
+        left.push_back(a);
+        right.push_back(b);
+      }
+      check(name, got, left, right);
+    };
+    using Pair = std::pair<float, float>;
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t n = 0; n < out; ++n)
+        sum("y", at(y, r * out + n), in,
+            [&](int64_t k) { return Pair(at(x, r * in + k), at(w, (g * out + n) * in + k)); });
+      for (int64_t k = 0; k < in; ++k)
+        sum("dx", at(dx, r * in + k), out,
+            [&](int64_t n) { return Pair(at(dy, r * out + n), at(w, (g * out + n) * in + k)); });
+    }
+    for (int64_t n = 0; n < out; ++n)
+      for (int64_t k = 0; k < in; ++k)
+        sum("dweight", at(dweight, (g * out + n) * in + k), end - begin,
+            [&](int64_t r) { return Pair(at(dy, (begin + r) * out + n), at(x, (begin + r) * in + k)); });
+  }
+}
+
+struct Sizes {
+  std::vector<int64_t> offsets;
+  int64_t in, out;
+};
+const std::vector<Sizes> kSizes = {
+    {{0, 1}, 1, 1},     {{0, 31}, 33, 127},          {{0, 129}, 31, 33},
+    {{0, 37}, 521, 67}, {{0, 3, 3, 20, 61}, 33, 31}, {{0, 0, 67, 67}, 127, 129},
+    {{0, 0}, 5, 7},     {{0, 300}, 16, 8},           {{0, 5, 263, 263, 281}, 48, 40},
+};
+
+// A chain of k rounded additions to a sum of size scale = sqrt(sum of squared terms) is a random walk of k
+// steps, each at most scale * epsilon / 2; rounding the result to bf16 adds half a unit of its 8 bits.
+TEST(Matmul, MatchesDoublePrecision) {
+  CpuEngine engine(2);
+  for (const Sizes& sizes : kSizes)
+    for (DType rows_dtype : kFloats)
+      for (DType weight_dtype : kFloats)
+        for (DType out_dtype : kFloats) {
+          const Problem problem(sizes.offsets, sizes.in, sizes.out, rows_dtype, weight_dtype, out_dtype,
+                                engine.stream());
+          problem.run();
+          int64_t wrong = 0;
+          for_each_element(problem,
+                           [&](const std::string& name, float got, const auto& left, const auto& right) {
+                             double sum = 0, squares = 0;
+                             for (size_t i = 0; i < left.size(); ++i) {
+                               const double term = double(left[i]) * double(right[i]);
+                               sum += term;
+                               squares += term * term;
+                             }
+                             const double epsilon = std::numeric_limits<float>::epsilon();
+                             double tolerance = std::sqrt(double(left.size())) * epsilon * std::sqrt(squares);
+                             if (name != "dweight" && out_dtype == DType::bf16)
+                               tolerance += std::abs(sum) * 0x1p-8;
+                             if (!(std::abs(got - sum) <= tolerance)) ++wrong;
+                           });
+          EXPECT_EQ(wrong, 0) << "rows to " << sizes.offsets.back() << ", in " << sizes.in << ", out "
+                              << sizes.out << ": " << rows_dtype << " " << weight_dtype << " -> "
+                              << out_dtype;
+        }
+}
+
+TEST(Matmul, EveryElementIsOneChainOfMultiplyAdds) {
+  for (Isa isa : f32_levels())
+    for (int threads : {1, 2}) {
+      CpuEngine engine(threads, isa);
+      for (const Sizes& sizes : kSizes)
+        for (DType dtype : kFloats) {
+          const Problem problem(sizes.offsets, sizes.in, sizes.out, dtype, DType::bf16, dtype,
+                                engine.stream());
+          problem.run();
+          int64_t wrong = 0;
+          for_each_element(problem,
+                           [&](const std::string& name, float got, const auto& left, const auto& right) {
+                             float sum = 0;
+                             for (size_t i = 0; i < left.size(); ++i) sum = std::fma(left[i], right[i], sum);
+                             if (name != "dweight" && dtype == DType::bf16) sum = float(bf16(sum));
+                             if (got != sum) ++wrong;
+                           });
+          EXPECT_EQ(wrong, 0) << name_of(isa) << ", threads " << threads << ", rows to "
+                              << sizes.offsets.back() << ", in " << sizes.in << ", out " << sizes.out << " "
+                              << dtype;
+        }
+    }
+}
+
+// The bits of a row must not depend on how many rows come with it; 300 deep so that sums continue over
+// blocks.
+TEST(Matmul, RowsDoNotDependOnTheirNumber) {
+  constexpr int64_t kRows = 257, kIn = 300, kOut = 45;
+  for (Isa isa : f32_levels())
+    for (int threads : {1, 2})
+      for (DType dtype : kFloats) {
+        CpuEngine engine(threads, isa);
+        const Stream stream = engine.stream();
+        const Problem whole({0, kRows}, kIn, kOut, dtype, dtype, dtype, stream);
+        whole.run();
+        for (int64_t rows = 1; rows <= kRows; ++rows) {
+          const std::vector<int64_t> offsets = {0, rows};
+          const int64_t begin = kRows - rows;  // other neighbours and another alignment as well
+          const Tensor y = Tensor::empty({rows, kOut}, dtype, stream),
+                       dx = Tensor::empty({rows, kIn}, dtype, stream);
+          matmul_forward(whole.x.slice(begin * kIn, {rows, kIn}), whole.weight, y, offsets, stream);
+          matmul_backward_input(whole.dy.slice(begin * kOut, {rows, kOut}), whole.weight, dx, offsets,
+                                stream);
+          ASSERT_TRUE(same_bits(y, whole.y.slice(begin * kOut, {rows, kOut})))
+              << rows << " rows, " << name_of(isa);
+          ASSERT_TRUE(same_bits(dx, whole.dx.slice(begin * kIn, {rows, kIn})))
+              << rows << " rows, " << name_of(isa);
+        }
+      }
+}
+
+TEST(Matmul, ThreadsAndLevelsGiveTheSameBits) {
+  const std::vector<int64_t> offsets = {0, 250, 250, 260, 700};
+  CpuEngine first(1, Isa::avx2);
+  const Problem expected(offsets, 600, 500, DType::f32, DType::bf16, DType::f32, first.stream());
+  expected.run();
+  for (Isa isa : f32_levels())
+    for (int threads : {1, 2, 3}) {
+      CpuEngine engine(threads, isa);
+      const Problem problem(offsets, 600, 500, DType::f32, DType::bf16, DType::f32, engine.stream());
+      problem.run();
+      EXPECT_TRUE(same_bits(problem.y, expected.y)) << name_of(isa) << ", threads " << threads;
+      EXPECT_TRUE(same_bits(problem.dx, expected.dx)) << name_of(isa) << ", threads " << threads;
+      EXPECT_TRUE(same_bits(problem.dweight, expected.dweight)) << name_of(isa) << ", threads " << threads;
+    }
+}
+
+TEST(Matmul, GroupsAreSeparateProducts) {
+  CpuEngine engine(2);
+  const Stream stream = engine.stream();
+  constexpr int64_t kIn = 70, kOut = 50;
+  const Problem together({0, 0, 10, 110, 110, 113}, kIn, kOut, DType::bf16, DType::bf16, DType::f32, stream);
+  together.run();
+  for (size_t g = 0; g < 5; ++g) {
+    const int64_t begin = together.offsets[g], rows = together.offsets[g + 1] - begin;
+    const std::vector<int64_t> offsets = {0, rows};
+    const Tensor weight = together.weight.slice(int64_t(g) * kOut * kIn, {kOut, kIn});
+    const Tensor x = together.x.slice(begin * kIn, {rows, kIn}),
+                 dy = together.dy.slice(begin * kOut, {rows, kOut});
+    const Tensor y = Tensor::empty({rows, kOut}, DType::f32, stream),
+                 dx = Tensor::empty({rows, kIn}, DType::f32, stream);
+    const Tensor dweight = Tensor::empty({kOut, kIn}, DType::f32, stream);
+    matmul_forward(x, weight, y, offsets, stream);
+    matmul_backward_input(dy, weight, dx, offsets, stream);
+    matmul_backward_weight(dy, x, dweight, offsets, stream);
+    EXPECT_TRUE(same_bits(y, together.y.slice(begin * kOut, {rows, kOut}))) << "group " << g;
+    EXPECT_TRUE(same_bits(dx, together.dx.slice(begin * kIn, {rows, kIn}))) << "group " << g;
+    EXPECT_TRUE(same_bits(dweight, together.dweight.slice(int64_t(g) * kOut * kIn, {kOut, kIn})))
+        << "group " << g;
+    if (rows > 0) continue;
+    for (float value : dweight.values<float>()) ASSERT_EQ(std::bit_cast<uint32_t>(value), 0u);
+  }
+}
+
+TEST(Matmul, WritesInsideItsOutputsOnly) {
+  constexpr int64_t kRows = 19, kIn = 21, kOut = 37, kAround = 16;
+  for (Isa isa : f32_levels())
+    for (DType dtype : kFloats) {
+      CpuEngine engine(1, isa);
+      const Stream stream = engine.stream();
+      Problem problem({0, kRows}, kIn, kOut, dtype, dtype, dtype, stream);
+      std::vector<Tensor> buffers;
+      const auto with_canaries = [&](Tensor& output) {
+        const Tensor buffer = Tensor::empty({output.count() + 2 * kAround}, output.dtype(), stream);
+        std::memset(buffer.bytes_data(), 0x5a, static_cast<size_t>(buffer.bytes()));
+        buffers.push_back(buffer);
+        output = buffer.slice(kAround, output.shape());
+      };
+      for (Tensor* output : {&problem.y, &problem.dx, &problem.dweight}) with_canaries(*output);
+      problem.run();
+      for (const Tensor& buffer : buffers) {
+        const char* bytes = static_cast<const char*>(buffer.bytes_data());
+        const int64_t around = kAround * bytes_of(buffer.dtype());
+        for (int64_t i = 0; i < around; ++i) {
+          ASSERT_EQ(bytes[i], 0x5a);
+          ASSERT_EQ(bytes[buffer.bytes() - 1 - i], 0x5a);
+        }
+      }
+    }
+}
+
+TEST(Matmul, TakesNoMemoryFromTheSystemAgain) {
+  CpuEngine engine(2);
+  const Problem problem({0, 40, 200}, 300, 70, DType::f32, DType::bf16, DType::bf16, engine.stream());
+  problem.run();
+  const int64_t before = engine.memory.statistics().system_calls;
+  problem.run();
+  EXPECT_EQ(engine.memory.statistics().system_calls, before);
+}
+
+TEST(Matmul, ChecksOnMetaAndComputesNothing) {
+  const Stream stream = Stream::meta();
+  const auto meta = [&](Shape shape) { return Tensor::empty(shape, DType::f32, stream); };
+  const std::vector<int64_t> offsets = {0, 6, 9};
+  const Tensor x = meta({9, 4}), y = meta({9, 5}), weight = meta({2, 5, 4});
+  EXPECT_NO_THROW(matmul_forward(x, weight, y, offsets, stream));
+  EXPECT_NO_THROW(matmul_backward_input(y, weight, x, offsets, stream));
+  EXPECT_NO_THROW(matmul_backward_weight(y, x, weight, offsets, stream));
+  EXPECT_THROW(matmul_forward(y, weight, x, offsets, stream), Error);
+}
+
+/// Expects an Error whose message starts with who.
+template <class Call>
+void expect_refused(const std::string& who, const Call& call) {
+  try {
+    call();
+    ADD_FAILURE() << who << " accepted what it must refuse";
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()).substr(0, who.size() + 1), who + ":");
+  }
+}
+
+TEST(Matmul, RefusesWhatDoesNotFit) {
+  CpuEngine engine;
+  const Stream stream = engine.stream();
+  const auto tensor = [&](Shape shape, DType dtype = DType::f32) {
+    return Tensor::zeros(shape, dtype, stream);
+  };
+  const std::vector<int64_t> good = {0, 2, 6};
+  const Tensor rows_in = tensor({6, 4}), rows_out = tensor({6, 5}), weight = tensor({2, 5, 4});
+  const auto all = [&](const Tensor& x, const Tensor& w, const Tensor& y, RowOffsets offsets) {
+    expect_refused("matmul_forward", [&] { matmul_forward(x, w, y, offsets, stream); });
+    expect_refused("matmul_backward_input", [&] { matmul_backward_input(y, w, x, offsets, stream); });
+    expect_refused("matmul_backward_weight", [&] { matmul_backward_weight(y, x, w, offsets, stream); });
+  };
+  all(tensor({6, 3}), weight, rows_out, good);
+  all(tensor({5, 4}), weight, rows_out, good);
+  all(rows_in, weight, tensor({6, 4}), good);
+  all(rows_in, weight, tensor({7, 5}), good);
+  all(rows_in, tensor({2, 4, 5}), rows_out, good);
+  all(rows_in, tensor({3, 5, 4}), rows_out, good);
+  all(rows_in, tensor({5, 4}), rows_out, good);
+  all(rows_in, tensor({20}), rows_out, good);
+  all(tensor({6, 4}, DType::i32), weight, rows_out, good);
+  all(rows_in, tensor({2, 5, 4}, DType::u8), rows_out, good);
+  all(rows_in, weight, tensor({6, 5}, DType::i32), good);
+  for (const std::vector<int64_t>& bad :
+       std::vector<std::vector<int64_t>>{{}, {0, 6}, {1, 2, 6}, {0, 2, 5}, {0, 7, 6}})
+    all(rows_in, weight, rows_out, bad);
+  expect_refused("matmul_backward_weight", [&] {
+    matmul_backward_weight(rows_out, rows_in, tensor({2, 5, 4}, DType::bf16), good, stream);
+  });
+  EXPECT_NO_THROW(matmul_forward(rows_in, weight, rows_out, good, stream));
+}
+
+}  // namespace
+}  // namespace tessera::kernels
