@@ -120,8 +120,28 @@ const std::vector<Sizes> kSizes = {
     {{0, 0}, 5, 7},     {{0, 300}, 16, 8},           {{0, 5, 263, 263, 281}, 48, 40},
 };
 
-// A chain of k rounded additions to a sum of size scale = sqrt(sum of squared terms) is a random walk of k
-// steps, each at most scale * epsilon / 2; rounding the result to bf16 adds half a unit of its 8 bits.
+// Every addition of a chain rounds its partial sum by at most half an epsilon; over the chain these errors
+// add like a random walk, with a standard deviation of epsilon / sqrt(12) * sqrt(sum of squared partial
+// sums), of which seven are allowed.  Rounding the result to bf16 adds half a unit of its 8 bits.
+double chain_tolerance(double squared_partial_sums) {
+  return 7 / std::sqrt(12.0) * std::numeric_limits<float>::epsilon() * std::sqrt(squared_partial_sums);
+}
+
+int64_t wrong_elements(const Problem& problem) {
+  int64_t wrong = 0;
+  for_each_element(problem, [&](const std::string& name, float got, const auto& left, const auto& right) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < left.size(); ++i) {
+      sum += double(left[i]) * double(right[i]);
+      squares += sum * sum;
+    }
+    const bool rounded = name != "dweight" && problem.y.dtype() == DType::bf16;
+    const double tolerance = chain_tolerance(squares) + (rounded ? std::abs(sum) * 0x1p-8 : 0);
+    if (!(std::abs(got - sum) <= tolerance)) ++wrong;
+  });
+  return wrong;
+}
+
 TEST(Matmul, MatchesDoublePrecision) {
   CpuEngine engine(2);
   for (const Sizes& sizes : kSizes)
@@ -131,24 +151,9 @@ TEST(Matmul, MatchesDoublePrecision) {
           const Problem problem(sizes.offsets, sizes.in, sizes.out, rows_dtype, weight_dtype, out_dtype,
                                 engine.stream());
           problem.run();
-          int64_t wrong = 0;
-          for_each_element(problem,
-                           [&](const std::string& name, float got, const auto& left, const auto& right) {
-                             double sum = 0, squares = 0;
-                             for (size_t i = 0; i < left.size(); ++i) {
-                               const double term = double(left[i]) * double(right[i]);
-                               sum += term;
-                               squares += term * term;
-                             }
-                             const double epsilon = std::numeric_limits<float>::epsilon();
-                             double tolerance = std::sqrt(double(left.size())) * epsilon * std::sqrt(squares);
-                             if (name != "dweight" && out_dtype == DType::bf16)
-                               tolerance += std::abs(sum) * 0x1p-8;
-                             if (!(std::abs(got - sum) <= tolerance)) ++wrong;
-                           });
-          EXPECT_EQ(wrong, 0) << "rows to " << sizes.offsets.back() << ", in " << sizes.in << ", out "
-                              << sizes.out << ": " << rows_dtype << " " << weight_dtype << " -> "
-                              << out_dtype;
+          EXPECT_EQ(wrong_elements(problem), 0)
+              << "rows to " << sizes.offsets.back() << ", in " << sizes.in << ", out " << sizes.out << ": "
+              << rows_dtype << " " << weight_dtype << " -> " << out_dtype;
         }
 }
 
