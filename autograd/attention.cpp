@@ -12,11 +12,13 @@ Var rope(const Var& x, const Tensor& positions, double base) {
   const Stream stream = x.stream();
   Tensor y = Tensor::like(x.value());
   kernels::rope_forward(x.value(), positions, y, base, stream);
-  return record("rope", y, {{x, [positions, base, stream](const Tensor& dy) {
-                               Tensor dx = Tensor::like(dy);
-                               kernels::rope_backward(dy, positions, dx, base, stream);
-                               return dx;
-                             }}},
+  return record("rope", y,
+                {{x,
+                  [positions, base, stream](const Tensor& dy) {
+                    Tensor dx = Tensor::like(dy);
+                    kernels::rope_backward(dy, positions, dx, base, stream);
+                    return dx;
+                  }}},
                 {.bytes = 2 * x.value().bytes()});
 }
 
@@ -31,13 +33,14 @@ Var attention(const Var& q, const Var& k, const Var& v, std::span<const int64_t>
   int64_t squares = 0;
   for (size_t i = 0; i + 1 < kept.size(); ++i) squares += (kept[i + 1] - kept[i]) * (kept[i + 1] - kept[i]);
   const int64_t flops = 2 * squares * q.shape()[1] * q.shape()[2];
-  return record("attention", y, {q, k, v},
-                [q = q.value(), k = k.value(), v = v.value(), y, log_sum, kept, scale, stream](const Tensor& dy) {
-                  Tensor dq = Tensor::like(q), dk = Tensor::like(k), dv = Tensor::like(v);
-                  kernels::attention_backward({q, k, v, y, log_sum, dy, dq, dk, dv}, {kept, scale}, stream);
-                  return std::vector<Tensor>{dq, dk, dv};
-                },
-                {flops, 2 * flops, 4 * q.value().bytes()});
+  return record(
+      "attention", y, {q, k, v},
+      [q = q.value(), k = k.value(), v = v.value(), y, log_sum, kept, scale, stream](const Tensor& dy) {
+        Tensor dq = Tensor::like(q), dk = Tensor::like(k), dv = Tensor::like(v);
+        kernels::attention_backward({q, k, v, y, log_sum, dy, dq, dk, dv}, {kept, scale}, stream);
+        return std::vector<Tensor>{dq, dk, dv};
+      },
+      {flops, 2 * flops, 4 * q.value().bytes()});
 }
 
 }  // namespace tessera

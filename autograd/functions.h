@@ -1,5 +1,6 @@
 #pragma once
-// The catalogue of differentiable functions.  Formulas, dtypes and errors are in the kernel header of the same name.
+// The catalogue of differentiable functions.  Formulas, dtypes and errors are in the kernel header of the
+// same name.
 
 #include <span>
 
@@ -10,33 +11,37 @@ namespace tessera {
 /// Row offsets of groups; empty stands for one group of all rows.
 using RowOffsets = std::span<const int64_t>;
 
-Var embedding(const Tensor& ids, const Var& table);                          ///< [rows] i32, [vocab, width] -> [rows, width]
-Var matmul(const Var& x, const Var& weight, RowOffsets offsets = {});        ///< [rows, in] x [(groups,) out, in] -> [rows, out], of x's dtype
-Var matmul_f32(const Var& x, const Var& weight);                             ///< the same with an f32 result: logits and router scores
-Var rms_norm(const Var& x, const Var& weight, float epsilon);                ///< [rows, cols], [cols]
-Var add_rms_norm(const Var& residual, const Var& x, const Var& weight, float epsilon);   ///< residual + rms_norm(x)
-Var layer_norm(const Var& x, const Var& weight, const Var& bias, float epsilon);         ///< over the last dim
-Var rope(const Var& x, const Tensor& positions, double base);                ///< [rows, heads, head_dim]
-Var attention(const Var& q, const Var& k, const Var& v, std::span<const int64_t> segments);   ///< causal, scaled by head_dim^-1/2
-Var swiglu(const Var& gate, const Var& up);                                  ///< silu(gate) up
+Var embedding(const Tensor& ids, const Var& table);  ///< [rows] i32, [vocab, width] -> [rows, width]
+Var matmul(const Var& x, const Var& weight,
+           RowOffsets offsets = {});  ///< [rows, in] x [(groups,) out, in] -> [rows, out], of x's dtype
+Var matmul_f32(const Var& x, const Var& weight);  ///< the same with an f32 result: logits and router scores
+Var rms_norm(const Var& x, const Var& weight, float epsilon);  ///< [rows, cols], [cols]
+Var add_rms_norm(const Var& residual, const Var& x, const Var& weight,
+                 float epsilon);                                                  ///< residual + rms_norm(x)
+Var layer_norm(const Var& x, const Var& weight, const Var& bias, float epsilon);  ///< over the last dim
+Var rope(const Var& x, const Tensor& positions, double base);                     ///< [rows, heads, head_dim]
+Var attention(const Var& q, const Var& k, const Var& v,
+              std::span<const int64_t> segments);  ///< causal, scaled by head_dim^-1/2
+Var swiglu(const Var& gate, const Var& up);        ///< silu(gate) up
 Var add(const Var& a, const Var& b);
 Var cast(const Var& x, DType dtype);
 Var sigmoid(const Var& x);
 Var reshape(const Var& x, Shape shape);
-Var concat(std::span<const Var> parts);                                      ///< 1-D f32 end to end
+Var concat(std::span<const Var> parts);  ///< 1-D f32 end to end
 
 /// Which rows go to which experts, as slots in expert order: slot s holds row index[s]; slots of expert e are
 /// [offsets[e], offsets[e + 1]).
 struct Routing {
-  Tensor index;                    ///< [slots] i32
-  std::vector<int64_t> offsets;    ///< experts + 1
-  Tensor row_offsets, row_slots;   ///< the inverse, by row: see kernels/permute.h
+  Tensor index;                   ///< [slots] i32
+  std::vector<int64_t> offsets;   ///< experts + 1
+  Tensor row_offsets, row_slots;  ///< the inverse, by row: see kernels/permute.h
 };
 /// Completes index and offsets by the inverse over rows.
 Routing make_routing(Tensor index, std::vector<int64_t> offsets, int64_t rows);
 
-Var gather(const Var& x, const Routing& routing);                            ///< [rows, width] -> [slots, width]
-Var pick(const Var& x, const Tensor& index, std::span<const int64_t> columns);   ///< [rows, cols] f32 -> [slots]
+Var gather(const Var& x, const Routing& routing);  ///< [rows, width] -> [slots, width]
+Var pick(const Var& x, const Tensor& index,
+         std::span<const int64_t> columns);  ///< [rows, cols] f32 -> [slots]
 /// Sum over the slots of each row of gate times slot; gates [slots] f32, or an empty Var for 1.
 Var combine(const Var& slots, const Var& gates, const Routing& routing);
 
@@ -46,13 +51,15 @@ struct ExpertChoice {
   int64_t column = 0;
   std::span<const int64_t> pools, counts;
 };
-Tensor choose_experts(const Var& scores, const Tensor& candidates, const ExpertChoice& choice);   ///< [experts, slots] i32
+Tensor choose_experts(const Var& scores, const Tensor& candidates,
+                      const ExpertChoice& choice);  ///< [experts, slots] i32
 
 struct Loss {
-  Var total;             ///< [1] f32: scale times the sum over scored rows of nll + z_loss log_sum^2
-  Tensor nll, log_sum;   ///< [rows] f32
+  Var total;            ///< [1] f32: scale times the sum over scored rows of nll + z_loss log_sum^2
+  Tensor nll, log_sum;  ///< [rows] f32
 };
 /// Next-token loss.  Backward overwrites the value of logits with its gradient.
-Loss cross_entropy(const Var& logits, const Tensor& targets, float scale, float z_loss);   ///< [rows, vocab] f32, [rows] i32
+Loss cross_entropy(const Var& logits, const Tensor& targets, float scale,
+                   float z_loss);  ///< [rows, vocab] f32, [rows] i32
 
 }  // namespace tessera

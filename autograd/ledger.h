@@ -1,9 +1,11 @@
 #pragma once
-// What a step costs, counted from shapes as functions are recorded, so that it can be had without running anything.
+// What a step costs, counted from shapes as functions are recorded, so that it can be had without running
+// anything.
 //
-// Convention: floating-point operations of matrix products (2 m n k) and of attention (causal, counted half: 2 length^2
-// width per document forward); backward is twice forward.  Pointwise work, norms and routing sorts are counted in
-// bytes alone.  Recomputation is not counted.  Bytes are one read of the inputs and one write of the outputs.
+// Convention: floating-point operations of matrix products (2 m n k) and of attention (causal, counted half:
+// 2 length^2 width per document forward); backward is twice forward.  Pointwise work, norms and routing sorts
+// are counted in bytes alone.  Recomputation is not counted.  Bytes are one read of the inputs and one write
+// of the outputs.
 
 #include <cstdint>
 #include <map>
@@ -15,7 +17,7 @@ namespace tessera {
 struct Cost {
   int64_t forward_flops = 0;
   int64_t backward_flops = 0;
-  int64_t bytes = 0;   ///< forward
+  int64_t bytes = 0;  ///< forward
 
   Cost& operator+=(const Cost& other) {
     forward_flops += other.forward_flops;

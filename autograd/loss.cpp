@@ -14,7 +14,8 @@ Loss cross_entropy(const Var& logits, const Tensor& targets, float scale, float 
   kernels::total_loss(nll, log_sum, total, options, stream);
   // The gradient of the total is 1 by definition: backward() starts here.
   Var recorded = record("cross_entropy", total,
-                        {{logits, [logits = logits.value(), targets, log_sum, options, stream](const Tensor&) {
+                        {{logits,
+                          [logits = logits.value(), targets, log_sum, options, stream](const Tensor&) {
                             kernels::cross_entropy_backward(logits, targets, log_sum, options, stream);
                             return logits;
                           }}},

@@ -10,11 +10,13 @@ Var normalise(const char* name, const Var* residual, const Var& x, const Var& we
   const Stream stream = x.stream();
   Tensor y = Tensor::like(x.value());
   Tensor inverse_rms = Tensor::empty({x.shape()[0]}, DType::f32, stream);
-  kernels::rms_norm_forward(x.value(), weight.value(), residual ? residual->value() : Tensor(), y, inverse_rms, epsilon, stream);
+  kernels::rms_norm_forward(x.value(), weight.value(), residual ? residual->value() : Tensor(), y,
+                            inverse_rms, epsilon, stream);
   std::vector<Var> inputs{x, weight};
   if (residual) inputs.push_back(*residual);
   return record(name, y, inputs,
-                [x = x.value(), weight = weight.value(), inverse_rms, has_residual = residual != nullptr, stream](const Tensor& dy) {
+                [x = x.value(), weight = weight.value(), inverse_rms, has_residual = residual != nullptr,
+                 stream](const Tensor& dy) {
                   Tensor dx = Tensor::like(x), dweight = Tensor::empty(weight.shape(), DType::f32, stream);
                   kernels::rms_norm_backward(x, weight, inverse_rms, dy, dx, dweight, stream);
                   std::vector<Tensor> gradients{dx, dweight};
@@ -26,7 +28,9 @@ Var normalise(const char* name, const Var* residual, const Var& x, const Var& we
 
 }  // namespace
 
-Var rms_norm(const Var& x, const Var& weight, float epsilon) { return normalise("rms_norm", nullptr, x, weight, epsilon); }
+Var rms_norm(const Var& x, const Var& weight, float epsilon) {
+  return normalise("rms_norm", nullptr, x, weight, epsilon);
+}
 
 Var add_rms_norm(const Var& residual, const Var& x, const Var& weight, float epsilon) {
   return normalise("add_rms_norm", &residual, x, weight, epsilon);
@@ -37,14 +41,15 @@ Var layer_norm(const Var& x, const Var& weight, const Var& bias, float epsilon) 
   const Shape shape = x.shape(), flat{shape.count() / shape[-1], shape[-1]};
   Tensor y = Tensor::like(x.value());
   Tensor statistics = Tensor::empty({flat[0], 2}, DType::f32, stream);
-  kernels::layer_norm_forward(x.value().reshape(flat), weight.value(), bias.value(), y.reshape(flat), statistics, epsilon, stream);
+  kernels::layer_norm_forward(x.value().reshape(flat), weight.value(), bias.value(), y.reshape(flat),
+                              statistics, epsilon, stream);
   return record("layer_norm", y, {x, weight, bias},
                 [x = x.value(), weight = weight.value(), statistics, flat, stream](const Tensor& dy) {
                   Tensor dx = Tensor::like(x);
                   Tensor dweight = Tensor::empty(weight.shape(), DType::f32, stream);
                   Tensor dbias = Tensor::empty(weight.shape(), DType::f32, stream);
-                  kernels::layer_norm_backward(x.reshape(flat), weight, statistics, dy.reshape(flat), dx.reshape(flat), dweight, dbias,
-                                               stream);
+                  kernels::layer_norm_backward(x.reshape(flat), weight, statistics, dy.reshape(flat),
+                                               dx.reshape(flat), dweight, dbias, stream);
                   return std::vector<Tensor>{dx, dweight, dbias};
                 },
                 {.bytes = 2 * x.value().bytes()});

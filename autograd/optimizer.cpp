@@ -7,7 +7,8 @@
 
 namespace tessera {
 
-AdamW::AdamW(std::vector<Optimized> ranges, AdamWConfig config) : ranges_(std::move(ranges)), config_(config) {
+AdamW::AdamW(std::vector<Optimized> ranges, AdamWConfig config)
+    : ranges_(std::move(ranges)), config_(config) {
   for (const Optimized& range : ranges_) {
     first_.push_back(Tensor::zeros(range.value.shape(), DType::f32, range.value.stream()));
     second_.push_back(Tensor::zeros(range.value.shape(), DType::f32, range.value.stream()));
@@ -31,19 +32,23 @@ void AdamW::step(int64_t step, float rate, float grad_scale) {
                                 .grad_scale = grad_scale};
   for (size_t i = 0; i < ranges_.size(); ++i) {
     options.decay = ranges_[i].decays ? config_.decay : 0;
-    kernels::adamw(ranges_[i].value, ranges_[i].grad, first_[i], second_[i], options, ranges_[i].value.stream());
+    kernels::adamw(ranges_[i].value, ranges_[i].grad, first_[i], second_[i], options,
+                   ranges_[i].value.stream());
   }
 }
 
 float learning_rate(const ScheduleConfig& schedule, int64_t step, int64_t steps) {
   const double peak = schedule.peak, end = schedule.end;
-  if (step < schedule.warmup) return static_cast<float>(peak * static_cast<double>(step + 1) / static_cast<double>(schedule.warmup));
+  if (step < schedule.warmup)
+    return static_cast<float>(peak * static_cast<double>(step + 1) / static_cast<double>(schedule.warmup));
   if (schedule.kind == "constant") return schedule.peak;
-  const double start = schedule.kind == "wsd" ? std::max(schedule.stable * static_cast<double>(steps), double(schedule.warmup))
-                                              : double(schedule.warmup);
+  const double start = schedule.kind == "wsd"
+                           ? std::max(schedule.stable * static_cast<double>(steps), double(schedule.warmup))
+                           : double(schedule.warmup);
   const double length = static_cast<double>(steps - 1) - start;
   const double done = length > 0 ? std::clamp((static_cast<double>(step) - start) / length, 0.0, 1.0) : 1;
-  const double left = schedule.kind == "cosine" ? 0.5 * (1 + std::cos(3.14159265358979323846 * done)) : 1 - done;
+  const double left =
+      schedule.kind == "cosine" ? 0.5 * (1 + std::cos(3.14159265358979323846 * done)) : 1 - done;
   return static_cast<float>(end + (peak - end) * left);
 }
 

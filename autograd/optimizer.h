@@ -16,10 +16,11 @@ struct AdamWConfig {
   float decay = 0.1f;
 
   auto fields() {
-    return std::tuple{Field{"beta1", beta1, "decay of the gradient average", 0, 1},
-                      Field{"beta2", beta2, "decay of the squared gradient average", 0, 1},
-                      Field{"epsilon", epsilon, "added to the root of the squared average", 0},
-                      Field{"decay", decay, "decoupled weight decay of matrices; vectors are not decayed", 0}};
+    return std::tuple{
+        Field{"beta1", beta1, "decay of the gradient average", 0, 1},
+        Field{"beta2", beta2, "decay of the squared gradient average", 0, 1},
+        Field{"epsilon", epsilon, "added to the root of the squared average", 0},
+        Field{"decay", decay, "decoupled weight decay of matrices; vectors are not decayed", 0}};
   }
 };
 
@@ -54,12 +55,13 @@ struct ScheduleConfig {
   double stable = 0.8;
 
   auto fields() {
-    return std::tuple{
-        Field{"kind", kind, "one of constant|linear|cosine|wsd: shape after the warm-up; wsd = warm-up, stable, linear decay"},
-        Field{"peak", peak, "learning rate at the end of the warm-up", 0},
-        Field{"end", end, "learning rate at the last step (not used by constant)", 0},
-        Field{"warmup", warmup, "steps of linear warm-up from 0", 0},
-        Field{"stable", stable, "wsd: share of all steps after which the decay begins", 0, 1}};
+    return std::tuple{Field{"kind", kind,
+                            "one of constant|linear|cosine|wsd: shape after the warm-up; wsd = warm-up, "
+                            "stable, linear decay"},
+                      Field{"peak", peak, "learning rate at the end of the warm-up", 0},
+                      Field{"end", end, "learning rate at the last step (not used by constant)", 0},
+                      Field{"warmup", warmup, "steps of linear warm-up from 0", 0},
+                      Field{"stable", stable, "wsd: share of all steps after which the decay begins", 0, 1}};
   }
 };
 

@@ -11,12 +11,12 @@ namespace tessera {
 enum class Init : uint8_t { normal, zeros, ones };
 
 struct Parameter {
-  std::string name;      ///< dotted path, e.g. "blocks.3.attention.wq"; set by name_parameters
+  std::string name;  ///< dotted path, e.g. "blocks.3.attention.wq"; set by name_parameters
   Shape shape;
   Init init = Init::normal;
-  Tensor value;          ///< the compute copy, f32 or bf16; whole while its shard group is in use
-  Tensor grad;           ///< f32, same shape; set by the shard group, written by backward
-  bool has_grad = false; ///< backward has written grad
+  Tensor value;           ///< the compute copy, f32 or bf16; whole while its shard group is in use
+  Tensor grad;            ///< f32, same shape; set by the shard group, written by backward
+  bool has_grad = false;  ///< backward has written grad
 
   Parameter() = default;
   explicit Parameter(Shape sizes, Init start = Init::normal) : shape(sizes), init(start) {}
@@ -27,9 +27,9 @@ struct Parameter {
   /// Adds to grad, or sets it the first time.  Throws Error when there is no room for it.
   void add_grad(const Tensor& gradient);
 
-  /// The parameter as an input of differentiable functions.  Throws Error when it has no name (it is missing from its
-  /// layer's fields()) or no value (its shard group is not in use).
-  operator Var();   // NOLINT(google-explicit-constructor)
+  /// The parameter as an input of differentiable functions.  Throws Error when it has no name (it is missing
+  /// from its layer's fields()) or no value (its shard group is not in use).
+  operator Var();  // NOLINT(google-explicit-constructor)
 };
 
 }  // namespace tessera

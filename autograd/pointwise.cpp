@@ -11,11 +11,13 @@ Var embedding(const Tensor& ids, const Var& table) {
   const Stream stream = table.stream();
   Tensor y = Tensor::empty({ids.count(), table.shape()[-1]}, table.dtype(), stream);
   kernels::embedding_forward(ids, table.value(), y, stream);
-  return record("embedding", y, {{table, [ids, shape = table.shape(), stream](const Tensor& dy) {
-                                    Tensor dtable = Tensor::empty(shape, DType::f32, stream);
-                                    kernels::embedding_backward(ids, dy, dtable, stream);
-                                    return dtable;
-                                  }}},
+  return record("embedding", y,
+                {{table,
+                  [ids, shape = table.shape(), stream](const Tensor& dy) {
+                    Tensor dtable = Tensor::empty(shape, DType::f32, stream);
+                    kernels::embedding_backward(ids, dy, dtable, stream);
+                    return dtable;
+                  }}},
                 {.bytes = 2 * y.bytes()});
 }
 
@@ -44,11 +46,13 @@ Var cast(const Var& x, DType dtype) {
   const Stream stream = x.stream();
   Tensor y = Tensor::empty(x.shape(), dtype, stream);
   kernels::cast(x.value(), y, stream);
-  return record("cast", y, {{x, [from = x.dtype(), stream](const Tensor& dy) {
-                               Tensor dx = Tensor::empty(dy.shape(), from, stream);
-                               kernels::cast(dy, dx, stream);
-                               return dx;
-                             }}},
+  return record("cast", y,
+                {{x,
+                  [from = x.dtype(), stream](const Tensor& dy) {
+                    Tensor dx = Tensor::empty(dy.shape(), from, stream);
+                    kernels::cast(dy, dx, stream);
+                    return dx;
+                  }}},
                 {.bytes = x.value().bytes() + y.bytes()});
 }
 
@@ -56,11 +60,13 @@ Var sigmoid(const Var& x) {
   const Stream stream = x.stream();
   Tensor y = Tensor::like(x.value());
   kernels::sigmoid_forward(x.value(), y, stream);
-  return record("sigmoid", y, {{x, [y, stream](const Tensor& dy) {
-                                  Tensor dx = Tensor::like(dy);
-                                  kernels::sigmoid_backward(y, dy, dx, stream);
-                                  return dx;
-                                }}},
+  return record("sigmoid", y,
+                {{x,
+                  [y, stream](const Tensor& dy) {
+                    Tensor dx = Tensor::like(dy);
+                    kernels::sigmoid_backward(y, dy, dx, stream);
+                    return dx;
+                  }}},
                 {.bytes = 2 * y.bytes()});
 }
 

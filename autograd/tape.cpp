@@ -43,7 +43,8 @@ Var Tape::record(const char* name, Tensor output, std::vector<Wrt> inputs, const
   return result;
 }
 
-Var Tape::record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn gradients, const Cost& cost) {
+Var Tape::record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn gradients,
+                 const Cost& cost) {
   ledger_.add(name, cost);
   Node node{.name = name, .joint = std::move(gradients)};
   bool tracked = false;
@@ -68,15 +69,18 @@ Var Tape::leaf(Tensor value, std::function<void(Tensor)> sink) {
 Var Tape::leaf(Parameter& parameter) {
   auto [entry, fresh] = parameters_.try_emplace(&parameter);
   if (fresh) {
-    entry->second = leaf(parameter.value, [&parameter](const Tensor& gradient) { parameter.add_grad(gradient); });
-    entry->second.value_ = Tensor();   // the shard group alone decides how long the value lives
+    entry->second =
+        leaf(parameter.value, [&parameter](const Tensor& gradient) { parameter.add_grad(gradient); });
+    entry->second.value_ = Tensor();  // the shard group alone decides how long the value lives
   }
   Var var = entry->second;
   var.value_ = parameter.value;
   return var;
 }
 
-void Tape::at_backward(std::function<void()> action) { nodes_.push_back({.name = "action", .action = std::move(action)}); }
+void Tape::at_backward(std::function<void()> action) {
+  nodes_.push_back({.name = "action", .action = std::move(action)});
+}
 
 void Tape::accumulate(int slot, Tensor gradient) {
   Tensor& sum = gradients_[static_cast<size_t>(slot)];
@@ -96,25 +100,28 @@ void Tape::backward(const Var& loss) {
 }
 
 void Tape::backward(const Var& output, Tensor dy) {
-  TESSERA_CHECK(output.tracked() && output.tape_ == this, "backward: the output was not recorded on this tape");
+  TESSERA_CHECK(output.tracked() && output.tape_ == this,
+                "backward: the output was not recorded on this tape");
   gradients_[static_cast<size_t>(output.slot_)] = std::move(dy);
   while (!nodes_.empty()) {
     Node node = std::move(nodes_.back());
     nodes_.pop_back();
-    if (node.action) node.action();
-    else run(node);
+    if (node.action)
+      node.action();
+    else
+      run(node);
   }
 }
 
 void Tape::run(Node& node) {
   const Tensor dy = std::move(gradients_[static_cast<size_t>(node.output)]);
-  if (!dy) return;   // nothing downstream used this output
+  if (!dy) return;  // nothing downstream used this output
   if (node.sink) node.sink(dy);
   for (size_t i = 0; i < node.rules.size(); ++i) accumulate(node.inputs[i], node.rules[i](dy));
   if (!node.joint) return;
   std::vector<Tensor> gradients = node.joint(dy);
-  TESSERA_CHECK(gradients.size() == node.inputs.size(), node.name, ": the rule gave ", gradients.size(), " gradients for ",
-                node.inputs.size(), " inputs");
+  TESSERA_CHECK(gradients.size() == node.inputs.size(), node.name, ": the rule gave ", gradients.size(),
+                " gradients for ", node.inputs.size(), " inputs");
   for (size_t i = 0; i < gradients.size(); ++i)
     if (node.inputs[i] >= 0 && gradients[i]) accumulate(node.inputs[i], std::move(gradients[i]));
 }
@@ -124,7 +131,8 @@ Var record(const char* name, Tensor output, std::vector<Wrt> inputs, const Cost&
   return tape ? tape->record(name, std::move(output), std::move(inputs), cost) : Var(std::move(output));
 }
 
-Var record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn gradients, const Cost& cost) {
+Var record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn gradients,
+           const Cost& cost) {
   Tape* tape = Tape::active();
   return tape ? tape->record(name, std::move(output), std::move(inputs), std::move(gradients), cost)
               : Var(std::move(output));

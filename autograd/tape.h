@@ -1,10 +1,10 @@
 #pragma once
 // Reverse-mode differentiation as a linear tape.
 //
-// A Tape records while it is alive on its thread.  Each differentiable function appends one node; backward() walks the
-// nodes once, last to first, freeing what each one saved as it goes.  No tape, no gradients, nothing saved.
-// The walk is the reverse of program order, so ranks that ran the same program issue the same collectives in the same
-// order.
+// A Tape records while it is alive on its thread.  Each differentiable function appends one node; backward()
+// walks the nodes once, last to first, freeing what each one saved as it goes.  No tape, no gradients,
+// nothing saved. The walk is the reverse of program order, so ranks that ran the same program issue the same
+// collectives in the same order.
 
 #include <functional>
 #include <unordered_map>
@@ -22,7 +22,7 @@ struct Parameter;
 class Var {
  public:
   Var() = default;
-  Var(Tensor value) : value_(std::move(value)) {}   // NOLINT(google-explicit-constructor): a constant
+  Var(Tensor value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor): a constant
 
   const Tensor& value() const { return value_; }
   const Shape& shape() const { return value_.shape(); }
@@ -59,10 +59,11 @@ class Tape {
   /// The innermost tape that is alive on this thread, or null.
   static Tape* active() { return active_; }
 
-  /// Appends output = name(inputs).  Untracked inputs are dropped, and with them what their rules captured.  Throws
-  /// Error naming the function when an input belongs to another tape.
+  /// Appends output = name(inputs).  Untracked inputs are dropped, and with them what their rules captured.
+  /// Throws Error naming the function when an input belongs to another tape.
   Var record(const char* name, Tensor output, std::vector<Wrt> inputs, const Cost& cost);
-  Var record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn gradients, const Cost& cost);
+  Var record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn gradients,
+             const Cost& cost);
 
   /// A tracked value whose gradient goes to sink when backward reaches it.
   Var leaf(Tensor value, std::function<void(Tensor gradient)> sink);
@@ -72,8 +73,8 @@ class Tape {
   /// Runs action when backward() passes this point.
   void at_backward(std::function<void()> action);
 
-  /// Propagates d(loss)/d(loss) = 1.  Throws Error when loss has more than one element or another tape's.  Consumes the
-  /// tape: what was saved is freed on the way.
+  /// Propagates d(loss)/d(loss) = 1.  Throws Error when loss has more than one element or another tape's.
+  /// Consumes the tape: what was saved is freed on the way.
   void backward(const Var& loss);
   /// The same from any output, given its gradient.
   void backward(const Var& output, Tensor dy);
@@ -97,9 +98,9 @@ class Tape {
   struct Node {
     const char* name = "";
     int output = -1;
-    std::vector<int> inputs{};        ///< slots; -1 where untracked
-    std::vector<GradFn> rules{};      ///< one per input, or
-    JointGradFn joint{};              ///< one for all
+    std::vector<int> inputs{};    ///< slots; -1 where untracked
+    std::vector<GradFn> rules{};  ///< one per input, or
+    JointGradFn joint{};          ///< one for all
     std::function<void(Tensor)> sink{};
     std::function<void()> action{};
   };
@@ -111,7 +112,7 @@ class Tape {
   inline static thread_local Tape* active_ = nullptr;
   Tape* outer_;
   std::vector<Node> nodes_;
-  std::vector<Tensor> gradients_;     ///< by slot
+  std::vector<Tensor> gradients_;  ///< by slot
   std::unordered_map<Parameter*, Var> parameters_;
   Ledger ledger_;
   const std::vector<std::string>* labels_ = nullptr;
@@ -119,6 +120,7 @@ class Tape {
 
 /// Records on the active tape, or returns a constant when there is none.
 Var record(const char* name, Tensor output, std::vector<Wrt> inputs, const Cost& cost = {});
-Var record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn gradients, const Cost& cost = {});
+Var record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn gradients,
+           const Cost& cost = {});
 
 }  // namespace tessera

@@ -1,0 +1,34 @@
+#include "layers/attention.h"
+
+#include "layers/residual.h"
+
+namespace tessera {
+
+Attention::Attention(const ModelConfig& model)
+    : norm({model.width}, Init::ones),
+      wq({model.width, model.width}),
+      wk({model.width, model.width}),
+      wv({model.width, model.width}),
+      wo({model.width, model.width}),
+      config(model) {
+  if (!config.qk_norm) return;
+  q_norm.emplace(config.head_dim(), config.epsilon);
+  k_norm.emplace(config.head_dim(), config.epsilon);
+}
+
+Var Attention::operator()(const Var& x, const Rows& rows) {
+  const Shape flat = x.shape(), by_head{flat[0], config.heads, config.head_dim()};
+  return residual(x, norm, config, [&](const Var& in) {
+    Var q = reshape(matmul(in, wq), by_head), k = reshape(matmul(in, wk), by_head);
+    if (q_norm) {
+      q = (*q_norm)(q);
+      k = (*k_norm)(k);
+    }
+    const Var v = reshape(matmul(in, wv), by_head);
+    const Var y = attention(rope(q, rows.positions, config.rope_base),
+                            rope(k, rows.positions, config.rope_base), v, rows.segments);
+    return matmul(reshape(y, flat), wo);
+  });
+}
+
+}  // namespace tessera

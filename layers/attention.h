@@ -1,0 +1,37 @@
+#pragma once
+// Multi-head causal self-attention with QK-norm and rotary positions.
+
+#include <optional>
+
+#include "layers/model_config.h"
+#include "layers/rows.h"
+#include "parallel/sharded.h"
+
+namespace tessera {
+
+/// LayerNorm over head_dim, one weight and bias for all heads.  Source: Chameleon (arXiv 2405.09818), 2.3.
+struct HeadNorm {
+  Parameter weight, bias;
+  float epsilon;
+
+  HeadNorm(int64_t head_dim, float eps)
+      : weight({head_dim}, Init::ones), bias({head_dim}, Init::zeros), epsilon(eps) {}
+  Var operator()(const Var& x) { return layer_norm(x, weight, bias, epsilon); }
+  auto fields() { return std::tuple{Field{"weight", weight}, Field{"bias", bias}}; }
+};
+
+/// The attention branch with its norm and residual: x [rows, width] -> [rows, width].
+struct Attention {
+  Parameter norm, wq, wk, wv, wo;
+  std::vector<HeadNorm> qk_norms;  ///< for queries and keys, or none
+  ModelConfig config;
+
+  explicit Attention(const ModelConfig& config);
+  Var operator()(const Var& x, const Rows& rows);
+  auto fields() {
+    return std::tuple{Field{"norm", norm}, Field{"wq", wq},         Field{"wk", wk},        Field{"wv", wv},
+                      Field{"wo", wo},     Field{"q_norm", q_norm}, Field{"k_norm", k_norm}};
+  }
+};
+
+}  // namespace tessera

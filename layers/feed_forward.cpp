@@ -1,0 +1,129 @@
+#include "layers/feed_forward.h"
+
+#include <algorithm>
+
+#include "layers/residual.h"
+
+namespace tessera {
+namespace {
+
+Var swiglu_network(const Var& x, Parameter& gate, Parameter& up, Parameter& down, RowOffsets offsets) {
+  return matmul(swiglu(matmul(x, gate, offsets), matmul(x, up, offsets)), down, offsets);
+}
+
+int64_t count_experts(const std::vector<ExpertGroup>& groups) {
+  int64_t experts = 0;
+  for (const ExpertGroup& group : groups) experts += group.experts;
+  return experts;
+}
+
+const Candidates& candidates_of(const ExpertGroup& group, const Rows& rows) {
+  return group.modalities.size() == 1 ? rows.of_modality[static_cast<size_t>(group.modalities[0])] : rows.all;
+}
+
+}  // namespace
+
+Mlp::Mlp(const ModelConfig& model)
+    : norm({model.width}, Init::ones),
+      gate({model.inner(), model.width}),
+      up({model.inner(), model.width}),
+      down({model.width, model.inner()}),
+      config(model) {}
+
+Var Mlp::operator()(const Var& x, const Rows&) {
+  return residual(x, norm, config, [&](const Var& in) { return swiglu_network(in, gate, up, down, {}); });
+}
+
+MixtureOfExperts::MixtureOfExperts(const ModelConfig& model, std::vector<ExpertGroup> expert_groups,
+                                   int64_t index)
+    : norm({model.width}, Init::ones), config(model), groups(std::move(expert_groups)), layer(index) {
+  const int64_t experts = count_experts(groups);
+  gate = Parameter({experts, model.inner(), model.width});
+  up = Parameter({experts, model.inner(), model.width});
+  down = Parameter({experts, model.width, model.inner()});
+  int64_t routed = 0;
+  for (const ExpertGroup& group : groups) {
+    if (group.routed()) routed += group.experts;
+    for (int64_t expert = 0; expert < group.experts; ++expert)
+      labels.push_back(group.name + "/" + std::to_string(expert));
+  }
+  if (routed > 0) router.emplace(Shape{routed, model.width});
+}
+
+Var MixtureOfExperts::operator()(const Var& x, const Rows& rows) {
+  return residual(x, norm, config, [&](const Var& in) {
+    LayerRouting chosen = route(in, rows);
+    Var mixed;
+    {
+      const Tape::Labels book(labels);
+      const Var done = swiglu_network(gather(in, chosen.routing), gate, up, down, chosen.routing.offsets);
+      mixed = combine(done, gates(chosen), chosen.routing);
+    }
+    if (rows.record) (*rows.record)[layer] = std::move(chosen);
+    return mixed;
+  });
+}
+
+LayerRouting MixtureOfExperts::route(const Var& x, const Rows& rows) {
+  LayerRouting chosen;
+  if (router) chosen.scores = sigmoid(matmul_f32(x, *router));
+  chosen.routing = rows.replay ? rows.replay->at(layer).routing : choose(chosen.scores, rows);
+  return chosen;
+}
+
+Routing MixtureOfExperts::choose(const Var& scores, const Rows& rows) const {
+  std::vector<Tensor> parts;
+  std::vector<int64_t> offsets{0};
+  int64_t column = 0;
+  for (const ExpertGroup& group : groups) {
+    const Candidates& candidates = candidates_of(group, rows);
+    const int64_t tokens = candidates.index.count();
+    int64_t slots = tokens;
+    if (group.routed()) {
+      const std::vector<int64_t> pools =
+          config.routing_pool == "sequence" ? candidates.units : std::vector<int64_t>{0, tokens};
+      std::vector<int64_t> counts;
+      for (size_t pool = 0; pool + 1 < pools.size(); ++pool)
+        counts.push_back(expert_slots(pools[pool + 1] - pools[pool], group.experts, config.capacity));
+      parts.push_back(choose_experts(scores, candidates.index, {group.experts, column, pools, counts}));
+      column += group.experts;
+      slots = parts.back().count() / group.experts;
+    } else {
+      parts.push_back(candidates.index);
+    }
+    for (int64_t expert = 0; expert < group.experts; ++expert) offsets.push_back(offsets.back() + slots);
+  }
+  Tensor index = Tensor::empty({offsets.back()}, DType::i32, rows.tokens.stream());
+  int64_t begin = 0;
+  for (const Tensor& part : parts) {
+    copy(part, index.slice(begin, part.shape()));
+    begin += part.count();
+  }
+  return make_routing(index, std::move(offsets), rows.tokens.count());
+}
+
+Var MixtureOfExperts::gates(const LayerRouting& chosen) const {
+  if (!router) return {};
+  const Routing& routing = chosen.routing;
+  std::vector<Var> parts;
+  int64_t expert = 0, column = 0;
+  for (const ExpertGroup& group : groups) {
+    const auto offset = [&](int64_t i) { return routing.offsets[static_cast<size_t>(expert + i)]; };
+    const int64_t begin = offset(0), slots = offset(group.experts) - begin;
+    if (group.routed()) {
+      // The router's columns of other groups own none of these slots.
+      std::vector<int64_t> columns(static_cast<size_t>(column), 0);
+      for (int64_t i = 0; i <= group.experts; ++i) columns.push_back(offset(i) - begin);
+      columns.resize(static_cast<size_t>(chosen.scores.shape()[1]) + 1, slots);
+      parts.push_back(pick(chosen.scores, routing.index.slice(begin, {slots}), columns));
+      column += group.experts;
+    } else {
+      const std::vector<float> ones(static_cast<size_t>(slots), 1.0f);
+      parts.push_back(Tensor::from(ones, {slots}, chosen.scores.stream()));
+    }
+    expert += group.experts;
+  }
+  return parts.size() == 1 ? parts[0] : concat(parts);
+}
+
+}  // namespace tessera

@@ -1,0 +1,55 @@
+#pragma once
+// Feed-forward networks: one for all tokens, or experts.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "layers/model_config.h"
+#include "layers/rows.h"
+#include "parallel/sharded.h"
+
+namespace tessera {
+
+/// SwiGLU network with its norm and residual: x [rows, width] -> [rows, width].
+struct Mlp {
+  Parameter norm, gate, up, down;
+  ModelConfig config;
+
+  explicit Mlp(const ModelConfig& config);
+  Var operator()(const Var& x, const Rows& rows);
+  auto fields() {
+    return std::tuple{Field{"norm", norm}, Field{"gate", gate}, Field{"up", up}, Field{"down", down}};
+  }
+};
+
+/// Experts in modality groups with expert choice, with norm and residual.
+///
+///   y[r] = sum over experts e that chose row r, in expert order, of g[r, e] swiglu_e(x[r]),  g = sigmoid(x
+///   router^T)
+///
+/// A group with one expert takes all its tokens with gate 1 and has no row in the router.
+/// Source: MoMa (arXiv 2407.21770), 2.2 and eq. 1.
+struct MixtureOfExperts {
+  Parameter norm;
+  std::optional<Parameter> router;  ///< [routed experts, width]
+  Parameter gate, up, down;         ///< [experts, hidden, width] twice, [experts, width, hidden]
+  ModelConfig config;
+  std::vector<ExpertGroup> groups;
+  int64_t layer;                    ///< index of the block
+  std::vector<std::string> labels;  ///< of the experts, e.g. "image/2", for the ledger
+
+  MixtureOfExperts(const ModelConfig& config, std::vector<ExpertGroup> groups, int64_t layer);
+  Var operator()(const Var& x, const Rows& rows);
+  auto fields() {
+    return std::tuple{Field{"norm", norm}, Field{"router", router}, Field{"gate", gate}, Field{"up", up},
+                      Field{"down", down}};
+  }
+
+ private:
+  LayerRouting route(const Var& x, const Rows& rows);
+  Routing choose(const Var& scores, const Rows& rows) const;
+  Var gates(const LayerRouting& chosen) const;
+};
+
+}  // namespace tessera

@@ -1,0 +1,30 @@
+#include "layers/transformer.h"
+
+#include <utility>
+
+namespace tessera {
+namespace {
+
+std::variant<Sharded<Mlp>, Sharded<MixtureOfExperts>> make_feed_forward(const ModelConfig& config,
+                                                                        int64_t layer) {
+  std::vector<ExpertGroup> groups = parse_feed_forward(config.feed_forward_of(layer));
+  if (groups.empty()) return Sharded<Mlp>{Mlp(config)};
+  return Sharded<MixtureOfExperts>{MixtureOfExperts(config, std::move(groups), layer)};
+}
+
+const ModelConfig& checked_config(const ModelConfig& config) {
+  check(config);
+  return config;
+}
+
+}  // namespace
+
+Block::Block(const ModelConfig& config, int64_t layer)
+    : attention{Attention(config)}, feed_forward(make_feed_forward(config, layer)) {}
+
+Transformer::Transformer(const ModelConfig& config)
+    : embedding{Embedding(checked_config(config))}, head{Head(config)} {
+  for (int64_t layer = 0; layer < config.layers; ++layer) blocks.emplace_back(config, layer);
+}
+
+}  // namespace tessera

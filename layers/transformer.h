@@ -1,0 +1,61 @@
+#pragma once
+// The decoder: embedding, blocks of attention and feed-forward, head.  Source: Chameleon (arXiv 2405.09818),
+// 2; MoMa (arXiv 2407.21770), 2.
+
+#include <variant>
+
+#include "layers/attention.h"
+#include "layers/feed_forward.h"
+#include "layers/layer.h"
+
+namespace tessera {
+
+struct Embedding {
+  Parameter weight;  ///< [vocab, width]
+
+  explicit Embedding(const ModelConfig& config) : weight({config.vocab, config.width}) {}
+  Var operator()(const Rows& rows) { return embedding(rows.tokens, weight); }
+  auto fields() { return std::tuple{Field{"weight", weight}}; }
+};
+
+struct Head {
+  Parameter norm, weight;  ///< [width], [vocab, width]
+  float epsilon;
+
+  explicit Head(const ModelConfig& config)
+      : norm({config.width}, Init::ones), weight({config.vocab, config.width}), epsilon(config.epsilon) {}
+  Var operator()(const Var& x) { return matmul_f32(rms_norm(x, norm, epsilon), weight); }
+  auto fields() { return std::tuple{Field{"norm", norm}, Field{"weight", weight}}; }
+};
+
+struct Block {
+  Sharded<Attention> attention;
+  std::variant<Sharded<Mlp>, Sharded<MixtureOfExperts>> feed_forward;
+
+  Block(const ModelConfig& config, int64_t layer);
+  Var operator()(const Var& x, const Rows& rows) {
+    const Var mixed = attention(x, rows);
+    return std::visit([&](auto& layer) { return layer(mixed, rows); }, feed_forward);
+  }
+  auto fields() { return std::tuple{Field{"attention", attention}, Field{"feed_forward", feed_forward}}; }
+};
+
+struct Transformer {
+  Sharded<Embedding> embedding;
+  std::vector<Block> blocks;
+  Sharded<Head> head;
+
+  explicit Transformer(
+      const ModelConfig& config);  ///< shapes alone; throws Error when the config does not fit
+  /// Logits f32 [rows, vocab].
+  Var operator()(const Rows& rows) {
+    Var x = embedding(rows);
+    for (Block& block : blocks) x = block(x, rows);
+    return head(x);
+  }
+  auto fields() {
+    return std::tuple{Field{"embedding", embedding}, Field{"blocks", blocks}, Field{"head", head}};
+  }
+};
+
+}  // namespace tessera
