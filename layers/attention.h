@@ -23,7 +23,7 @@ struct HeadNorm {
 /// The attention branch with its norm and residual: x [rows, width] -> [rows, width].
 struct Attention {
   Parameter norm, wq, wk, wv, wo;
-  std::vector<HeadNorm> qk_norms;  ///< for queries and keys, or none
+  std::optional<HeadNorm> q_norm, k_norm;  ///< both or neither
   ModelConfig config;
 
   explicit Attention(const ModelConfig& config);
