@@ -1,0 +1,89 @@
+#pragma once
+// Micro-batches, read ahead by a thread of the loader's own.
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <tuple>
+
+#include "data/batch.h"
+#include "data/sampler.h"
+#include "data/shard.h"
+#include "runtime/fields.h"
+
+namespace tessera {
+
+struct LoaderConfig {
+  int64_t micro_batches = 4;
+  int64_t mixed_units = 4;
+  int64_t text_units = 0;
+  bool attend_across_documents = false;
+  int64_t prefetch = 2;
+
+  auto fields() {
+    return std::tuple{
+        Field{"micro_batches", micro_batches, "micro-batches of a step, over all ranks", 1, 1 << 20},
+        Field{"mixed_units", mixed_units, "units with images in each micro-batch", 0, 1 << 16},
+        Field{"text_units", text_units, "units of text alone in each micro-batch", 0, 1 << 16},
+        Field{"attend_across_documents", attend_across_documents,
+              "packed documents see those before them in the unit, and positions run on"},
+        Field{"prefetch", prefetch, "micro-batches that wait ready", 1, 1024}};
+  }
+};
+
+/// What every rank knows of a step before it reads a token of it.
+struct StepPlan {
+  int64_t leaves = 0;
+  int64_t target_count = 0;     ///< scored targets of the whole step, the divisor of its loss
+  PerModality target_counts{};  ///< the same by modality of the target
+};
+
+/// Packs units into a micro-batch on a stream.  Throws Error when there is none, or a read fails.
+Batch read_batch(const TokenDataset& dataset, std::span<const UnitRef> units, bool attend_across_documents,
+                 Stream stream);
+
+class Loader {
+ public:
+  /// Throws Error when the dataset lacks the units that config asks for.
+  Loader(TokenDataset dataset, LoaderConfig config, uint64_t seed, Stream stream);
+  ~Loader();  ///< stops and joins the thread
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  const TokenDataset& dataset() const { return dataset_; }
+  const Sampler& sampler() const { return sampler_; }
+
+  /// Table look-ups only; the same on every rank.
+  StepPlan plan(int64_t step) const;
+
+  /// Starts (or starts again) reading the leaves of this rank, which are leaf mod ranks == rank, from a step
+  /// on.
+  void start(int64_t first_step, int rank, int ranks);
+  /// The next leaf of this rank, in order of (step, leaf).  Waits for it; rethrows what went wrong while
+  /// reading it. A rank has ceil((leaves - rank) / ranks) leaves in a step, none when rank >= leaves: it must
+  /// not ask then.
+  Batch next();
+
+ private:
+  void read_ahead(int64_t first_step, int rank, int ranks);
+  void stop();
+
+  TokenDataset dataset_;
+  LoaderConfig config_;
+  Sampler sampler_;
+  Stream stream_;
+
+  std::mutex lock_;
+  std::condition_variable changed_;
+  std::deque<Batch> ready_;     ///< guarded by lock_
+  std::exception_ptr failure_;  ///< guarded by lock_
+  bool stopping_ = false;       ///< guarded by lock_
+  bool started_ = false;
+  std::thread thread_;
+};
+
+}  // namespace tessera

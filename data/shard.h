@@ -1,0 +1,164 @@
+#pragma once
+// The dataset on disk, a folder:
+//
+//   index.json             what is in it: vocabulary, sizes, shards, counts, fingerprint
+//   text.model             the text tokenizer (SentencePiece)
+//   image_codebook.h5      the image tokenizer
+//   SPLIT-KIND-NNNNN.h5    shards: units of one split (train, validation) and one kind (mixed, text)
+//
+// A shard, every array in one contiguous piece:
+//   /tokens          [units, length]     u16 when the vocabulary has at most 65536 ids, else i32
+//   /modality        [units, length] u8  Modality of each token
+//   /documents       [n] i32             row inside its unit where each document (or piece of one) starts,
+//   unit after unit /unit_documents  [units + 1] i64     unit u holds documents [unit_documents[u],
+//   unit_documents[u + 1]) /images          [units] i32         images in the unit /targets         [units,
+//   2] i32      scored targets of the unit by modality
+// with attributes schema, version, fingerprint, split, kind, length, codes_per_image, image_codes,
+// text_pieces. Padding at the end of a unit is a document of <pad> alone.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "data/sampler.h"
+#include "data/vocabulary.h"
+#include "runtime/fields.h"
+#include "runtime/hdf5.h"
+
+namespace tessera {
+
+/// What prepare counted in one split.
+struct SplitCounts {
+  int64_t documents = 0;
+  int64_t mixed_units = 0;
+  int64_t text_units = 0;
+  int64_t text_tokens = 0;  ///< without padding
+  int64_t image_tokens = 0;
+  int64_t pad_tokens = 0;
+  int64_t images = 0;
+  int64_t images_dropped = 0;       ///< left over when the last mixed unit could not be filled
+  int64_t text_tokens_dropped = 0;  ///< left over when the last text unit could not be filled
+
+  auto fields() {
+    return std::tuple{Field{"documents", documents},
+                      Field{"mixed_units", mixed_units},
+                      Field{"text_units", text_units},
+                      Field{"text_tokens", text_tokens},
+                      Field{"image_tokens", image_tokens},
+                      Field{"pad_tokens", pad_tokens},
+                      Field{"images", images},
+                      Field{"images_dropped", images_dropped},
+                      Field{"text_tokens_dropped", text_tokens_dropped}};
+  }
+};
+
+struct ShardEntry {
+  std::string file;
+  std::string split;
+  std::string kind;
+  int64_t units = 0;
+
+  auto fields() {
+    return std::tuple{Field{"file", file}, Field{"split", split}, Field{"kind", kind}, Field{"units", units}};
+  }
+};
+
+/// index.json
+struct DatasetIndex {
+  static constexpr const char* kSchema = "tessera.dataset";
+  static constexpr int64_t kVersion = 1;
+
+  std::string schema = kSchema;
+  int64_t version = kVersion;
+  std::string fingerprint;  ///< hash of everything the dataset was made from
+  Vocabulary vocabulary;
+  int64_t length = 0;                         ///< tokens of a unit
+  int64_t codes_per_image = 0;                ///< 0: no images
+  int64_t images_per_unit = 0;                ///< of every mixed unit
+  std::map<std::string, SplitCounts> counts;  ///< by split
+  std::vector<ShardEntry> shards;
+
+  auto fields() {
+    return std::tuple{Field{"schema", schema},
+                      Field{"version", version},
+                      Field{"fingerprint", fingerprint},
+                      Field{"vocabulary", vocabulary},
+                      Field{"length", length},
+                      Field{"codes_per_image", codes_per_image},
+                      Field{"images_per_unit", images_per_unit},
+                      Field{"counts", counts},
+                      Field{"shards", shards}};
+  }
+};
+
+/// Throws Error when the folder has no index.json, or one that is not ours or of another version.
+DatasetIndex read_index(const std::string& folder);
+
+/// A packed unit.
+struct Unit {
+  std::vector<int32_t> tokens;  ///< length of them
+  std::vector<int32_t>
+      documents;  ///< rows where documents start; the first is 0; padding is a document of its own
+};
+
+/// Next token of the same document, or -1.  targets has the size of unit.tokens.
+void targets_of(const Unit& unit, std::span<int32_t> targets);
+
+/// Writes the shards and index.json of a dataset into a folder that exists.
+class DatasetWriter {
+ public:
+  /// index: everything but shards and the unit counts.  shard_bytes bounds the tokens of one file.
+  DatasetWriter(std::string folder, DatasetIndex index, int64_t shard_bytes);
+
+  /// Throws Error when a unit is not of the index's length, or not of its kind's number of images, or holds
+  /// an id that is not in the vocabulary.
+  void write(const std::string& split, UnitKind kind, std::span<const Unit> units);
+  /// Writes index.json, which is what makes the folder a dataset.
+  void finish();
+
+  SplitCounts& counts(const std::string& split) { return index_.counts[split]; }
+  const DatasetIndex& index() const { return index_; }
+
+ private:
+  void write_shard(const std::string& split, UnitKind kind, std::span<const Unit> units);
+
+  std::string folder_;
+  DatasetIndex index_;
+  int64_t shard_bytes_;
+};
+
+/// One split of a dataset, open for reading.  Reads come from one thread at a time; the tables may be read
+/// from any.
+class TokenDataset {
+ public:
+  /// Checks every shard against index.json.  Throws Error naming the file and what is wrong with it.
+  TokenDataset(const std::string& folder, const std::string& split);
+
+  const std::string& folder() const { return folder_; }
+  const DatasetIndex& index() const { return index_; }
+  const Vocabulary& vocabulary() const { return index_.vocabulary; }
+  int64_t length() const { return index_.length; }
+  int64_t units(UnitKind kind) const {
+    return static_cast<int64_t>(targets_[static_cast<size_t>(kind)].size());
+  }
+
+  /// Scored targets of a unit by modality: a table in memory.
+  const PerModality& target_counts(UnitRef ref) const;
+  Unit read(UnitRef ref) const;
+
+ private:
+  struct Shard;
+  std::string folder_;
+  DatasetIndex index_;
+  std::array<std::vector<std::shared_ptr<const Shard>>, kUnitKinds> shards_;
+  std::array<std::vector<PerModality>, kUnitKinds> targets_;
+};
+
+/// Throws Error when a dataset's vocabulary is not the model's.
+void require_vocabulary(const DatasetIndex& index, const std::string& folder, const Vocabulary& model);
+
+}  // namespace tessera
