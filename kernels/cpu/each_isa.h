@@ -28,6 +28,10 @@ namespace {
 }  // namespace tessera::kernels::avx2
 #undef TESSERA_ISA_LANES_PER_REGISTER
 
+// g++ 12 takes the deliberately undefined registers inside its own AVX-512 header for mistakes (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
 #define TESSERA_ISA_LANES_PER_REGISTER 16
@@ -39,5 +43,6 @@ namespace {
 }  // namespace tessera::kernels::avx512
 #undef TESSERA_ISA_LANES_PER_REGISTER
 #pragma GCC pop_options
+#pragma GCC diagnostic pop
 
 #undef TESSERA_KERNELS

@@ -1,0 +1,33 @@
+#include "kernels/adamw.h"
+
+#include "kernels/backend.h"
+#include "kernels/check.h"
+#include "kernels/cpu/parallel_for.h"
+
+#define TESSERA_KERNELS "kernels/cpu/adamw.inc"
+#include "kernels/cpu/each_isa.h"
+
+namespace tessera::kernels {
+
+void adamw(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second,
+           AdamWOptions options, Stream stream) {
+  const Check check{"adamw", stream};
+  check.count("value", value, value.count(), DType::f32);
+  check.count("grad", grad, value.count(), DType::f32);
+  check.count("first", first, value.count(), DType::f32);
+  check.count("second", second, value.count(), DType::f32);
+  on_backend(stream, [&]<Backend B>() { adamw<B>(value, grad, first, second, options, stream); });
+}
+
+template <>
+void adamw<Backend::cpu>(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second,
+                         AdamWOptions options, Stream stream) {
+  TraceRange range(engine_of(stream).trace, "adamw");
+  auto* const step = cpu::select(stream, avx2::adamw_range, avx512::adamw_range);
+  cpu::parallel_for(stream, value.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
+    step(value.data<float>() + begin, grad.data<float>() + begin, first.data<float>() + begin,
+         second.data<float>() + begin, end - begin, options);
+  });
+}
+
+}  // namespace tessera::kernels
