@@ -1,0 +1,61 @@
+#pragma once
+// What a run measures of itself: one JSON object per step in DIRECTORY/metrics.jsonl, and the same scalars as
+// TensorBoard events beside it.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "launch/append_file.h"
+#include "launch/tensorboard.h"
+
+namespace tessera {
+
+/// One step over all ranks.  Losses are nats per scored token.
+struct StepMetrics {
+  int64_t step = 0;  ///< index of the step: the first of a run is 0
+  double loss = 0;
+  std::optional<double> loss_text, loss_image;  ///< none: the step has no targets of the modality
+  double learning_rate = 0;
+  double gradient_norm = 0;  ///< before clipping
+  double clip_scale = 1;     ///< what the gradient was multiplied by
+  int64_t tokens = 0;        ///< of the step
+  double seconds = 0;
+  int64_t flops = 0;                ///< of the step, forward and backward, from the ledger
+  double matrix_peak_fraction = 0;  ///< flops / seconds over the measured peak of all ranks (matrix_peak.h)
+  int64_t memory_bytes = 0;         ///< most that tensors of one rank held at once
+  std::map<std::string, double> expert_load;  ///< "block/expert label" -> share of the group's tokens it took
+  std::map<std::string, double> unrouted;     ///< "block/group" -> share of tokens that no expert took
+  std::map<std::string, double> passes;       ///< class of data -> times that it has been seen whole
+
+  double tokens_per_second() const { return static_cast<double>(tokens) / seconds; }
+  double flops_per_second() const { return static_cast<double>(flops) / seconds; }
+};
+
+/// One line of metrics.jsonl, without its end.  Numbers that are not finite become null, and their keys
+/// are listed under "nonfinite" ("expert_load/0/text 1" for members of an object); an absent loss is null
+/// and not listed.
+std::string to_line(const StepMetrics& metrics);
+
+/// What a progress line says of a step: losses and tokens per second.
+std::string headline(const StepMetrics& metrics);
+
+/// One process of a run has one.
+class Metrics {
+ public:
+  /// Continues DIRECTORY/metrics.jsonl, or starts it, for a run whose next step is first_step: lines of
+  /// later steps are dropped first, and so is a last line that was cut off.  The rewrite is atomic.
+  /// Throws Error when the folder is missing or not writable, or a line other than the last is not an
+  /// object with a step.
+  Metrics(const std::string& directory, int64_t first_step);
+
+  /// The line is in the system's hands when it returns.  Throws Error when it cannot be written.
+  void write(const StepMetrics& metrics);
+
+ private:
+  AppendFile lines_;
+  TensorBoard events_;
+};
+
+}  // namespace tessera
