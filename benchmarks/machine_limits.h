@@ -1,0 +1,22 @@
+#pragma once
+// What this machine can do at most, measured in the process that wants to know: shared machines change by the
+// minute, so a benchmark reports ratios to limits of the same run and never compares numbers of two runs.
+
+#include <cstdint>
+
+#include "runtime/thread_pool.h"
+
+namespace tessera::benchmarks {
+
+/// Fused multiply-adds of f32 from registers, at the widest level of the processor; GFLOP/s of all threads,
+/// best of several trials.
+double fma_gflops(ThreadPool& pool);
+
+/// GB/s of all threads, best of several passes over arrays of the given size, counted as STREAM does: bytes
+/// that the program reads and writes, without the reads that a write may cause.
+struct Bandwidth {
+  double read, copy, triad;
+};
+Bandwidth memory_bandwidth(ThreadPool& pool, int64_t bytes_per_array);
+
+}  // namespace tessera::benchmarks
