@@ -33,7 +33,8 @@ class CanonicalSum {
   Value total() {
     if (stack_.empty()) return Value();
     Value sum = std::move(stack_.back().sum);
-    for (stack_.pop_back(); !stack_.empty(); stack_.pop_back()) sum = canonical_add(std::move(stack_.back().sum), std::move(sum));
+    for (stack_.pop_back(); !stack_.empty(); stack_.pop_back())
+      sum = canonical_add(std::move(stack_.back().sum), std::move(sum));
     return sum;
   }
 

@@ -18,17 +18,18 @@ namespace tessera {
 /// What a checkpoint holds of the model.
 struct CheckpointTensors {
   std::vector<ShardPiece> pieces;
-  const AdamW* optimizer = nullptr;   ///< its ranges are the pieces, in order; null: values alone are read
+  const AdamW* optimizer = nullptr;  ///< its ranges are the pieces, in order; null: values alone are read
 };
 
 /// Writes DIR/step_N, collectively.  state is stored in the manifest by rank 0.  Throws Error on every rank when one rank
 /// fails (full disk, permissions), naming rank and file; earlier checkpoints stay and nothing is left behind.
-void save_checkpoint(const std::string& directory, int64_t step, const CheckpointTensors& tensors, const Json& state,
-                     Communicator& communicator);
+void save_checkpoint(const std::string& directory, int64_t step, const CheckpointTensors& tensors,
+                     const Json& state, Communicator& communicator);
 
 /// Reads this rank's ranges from the checkpoint folder, collectively, whoever wrote it.  Throws Error naming checkpoint,
 /// parameter and shapes when a parameter is missing, surplus or of another shape, or a file is damaged.
-void load_checkpoint(const std::string& checkpoint, const CheckpointTensors& tensors, Communicator& communicator);
+void load_checkpoint(const std::string& checkpoint, const CheckpointTensors& tensors,
+                     Communicator& communicator);
 
 /// The manifest (for its step and state).  Throws Error when it is missing or of another format version.
 Json read_checkpoint_manifest(const std::string& checkpoint);

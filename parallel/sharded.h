@@ -23,8 +23,10 @@
 namespace tessera {
 
 struct ShardOptions {
-  DType compute = DType::f32;          ///< of the gathered copies; bf16 is rounded from the f32 shards before the gather
-  bool reshard_after_forward = true;   ///< false: gathered once per step and kept, for more memory and less traffic
+  DType compute =
+      DType::f32;  ///< of the gathered copies; bf16 is rounded from the f32 shards before the gather
+  bool reshard_after_forward =
+      true;  ///< false: gathered once per step and kept, for more memory and less traffic
 };
 
 /// A range of one parameter that this rank owns.
@@ -37,12 +39,12 @@ struct ShardPiece {
 class ShardGroup {
  public:
   ShardGroup() = default;
-  ShardGroup(ShardGroup&&) = default;   ///< before bind() only: tapes refer to the group by address
+  ShardGroup(ShardGroup&&) = default;  ///< before bind() only: tapes refer to the group by address
 
   /// Takes over named parameters and draws their initial values: element i of a parameter is a function of (seed, name,
   /// i).  normal is scaled by deviation.  Throws Error when a parameter has no name or the group is bound already.
-  void bind(std::vector<Parameter*> parameters, Communicator& communicator, Stream stream, ShardOptions options, uint64_t seed,
-            float deviation);
+  void bind(std::vector<Parameter*> parameters, Communicator& communicator, Stream stream,
+            ShardOptions options, uint64_t seed, float deviation);
 
   /// The ranges of parameters in this rank's shard, in order; padding belongs to none.
   std::vector<ShardPiece> pieces() const;
@@ -73,18 +75,18 @@ class ShardGroup {
   void drop();
   void make_room();
   void reduce();
-  void exchange(const Tensor& flat_grad);
+  void exchange(Tensor flat_grad);
 
   std::vector<Parameter*> parameters_;
   Communicator* communicator_ = nullptr;
   Stream stream_;
   ShardOptions options_;
-  int64_t share_ = 0;                  ///< elements per rank
+  int64_t share_ = 0;  ///< elements per rank
   int present_ = 0;
   bool whole_valid_ = false;
-  Tensor shard_, shard_grad_;          ///< f32 [share]
-  Tensor whole_;                       ///< compute dtype [ranks * share]; has memory only while gathered
-  Tensor whole_grad_;                  ///< f32 [ranks * share] between make_room() and reduce()
+  Tensor shard_, shard_grad_;  ///< f32 [share]
+  Tensor whole_;               ///< compute dtype [ranks * share]; has memory only while gathered
+  Tensor whole_grad_;          ///< f32 [ranks * share] between make_room() and reduce()
   CanonicalSum<Tensor> sum_;
 };
 
@@ -105,7 +107,8 @@ struct Sharded {
 /// All shard groups of a model, in the order of their use.
 class Shards {
  public:
-  Shards(std::vector<ShardGroup*> groups, Communicator& communicator) : groups_(std::move(groups)), communicator_(&communicator) {}
+  Shards(std::vector<ShardGroup*> groups, Communicator& communicator)
+      : groups_(std::move(groups)), communicator_(&communicator) {}
 
   std::vector<ShardPiece> pieces() const;
   void begin_round(int present);

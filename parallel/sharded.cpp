@@ -1,0 +1,252 @@
+#include "parallel/sharded.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/parallel_for.h"
+#include "kernels/exact_norm.h"
+#include "kernels/pointwise.h"
+#include "parallel/collectives.h"
+#include "runtime/random.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kDrawn = 1 << 14;  // numbers drawn by one thread at a time, about a millisecond
+
+void fill(const Tensor& tensor, float value) {
+  kernels::on_backend(tensor.stream(), [&]<Backend B>() {
+    static_assert(B == Backend::cpu);
+    std::ranges::fill(tensor.values<float>(), value);
+  });
+}
+
+void draw(const ShardPiece& piece, uint64_t seed, float deviation) {
+  const Stream stream = piece.value.stream();
+  kernels::on_backend(stream, [&]<Backend B>() {
+    static_assert(B == Backend::cpu);
+    const Purpose purpose(piece.parameter->name);
+    const std::span<float> values = piece.value.values<float>();
+    kernels::cpu::parallel_for(stream, piece.value.count(), kDrawn, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        values[static_cast<size_t>(i)] =
+            deviation *
+            static_cast<float>(random_normal(seed, purpose, static_cast<uint64_t>(piece.begin + i)));
+    });
+  });
+}
+
+}  // namespace
+
+void ShardGroup::bind(std::vector<Parameter*> parameters, Communicator& communicator, Stream stream,
+                      ShardOptions options, uint64_t seed, float deviation) {
+  TESSERA_CHECK(!communicator_, "sharded: the group of ", parameters_.empty() ? "" : parameters_[0]->name,
+                " is bound already");
+  int64_t count = 0;
+  for (const Parameter* parameter : parameters) {
+    TESSERA_CHECK(!parameter->name.empty(), "sharded: a parameter of shape ", parameter->shape,
+                  " has no name");
+    count += parameter->shape.count();
+  }
+  parameters_ = std::move(parameters);
+  communicator_ = &communicator;
+  stream_ = stream;
+  options_ = options;
+  share_ = (count + communicator.size() - 1) / communicator.size();
+  shard_ = Tensor::zeros({share_}, DType::f32, stream);
+  shard_grad_ = Tensor::zeros({share_}, DType::f32, stream);
+  whole_ = Tensor::empty({share_ * communicator.size()}, options.compute, stream);
+  whole_.discard();
+  for (const ShardPiece& piece : pieces()) {
+    switch (piece.parameter->init) {
+      case Init::normal:
+        draw(piece, seed, deviation);
+        break;
+      case Init::zeros:
+        break;
+      case Init::ones:
+        fill(piece.value, 1);
+        break;
+    }
+  }
+}
+
+std::vector<ShardPiece> ShardGroup::pieces() const {
+  std::vector<ShardPiece> pieces;
+  const int64_t shard_begin = communicator_->rank() * share_, shard_end = shard_begin + share_;
+  int64_t offset = 0;
+  for (const Parameter* parameter : parameters_) {
+    const int64_t begin = std::max(offset, shard_begin),
+                  end = std::min(offset + parameter->shape.count(), shard_end);
+    if (begin < end) {
+      const Shape shape{end - begin};
+      pieces.push_back({parameter, begin - offset, shard_.slice(begin - shard_begin, shape),
+                        shard_grad_.slice(begin - shard_begin, shape)});
+    }
+    offset += parameter->shape.count();
+  }
+  return pieces;
+}
+
+void ShardGroup::gather() {
+  if (!whole_valid_) {
+    whole_.restore();
+    Tensor part = shard_;
+    if (options_.compute != DType::f32) {
+      part = Tensor::empty({share_}, options_.compute, stream_);
+      kernels::cast(shard_, part, stream_);
+    }
+    whole_ = communicator_->all_gather(part, whole_, stream_).wait(stream_);
+    whole_valid_ = true;
+  }
+  int64_t offset = 0;
+  for (Parameter* parameter : parameters_) {
+    parameter->value = whole_.slice(offset, parameter->shape);
+    offset += parameter->shape.count();
+  }
+}
+
+void ShardGroup::drop() {
+  for (Parameter* parameter : parameters_) parameter->value = Tensor();
+  if (options_.reshard_after_forward) invalidate();
+}
+
+void ShardGroup::invalidate() {
+  whole_.discard();
+  whole_valid_ = false;
+}
+
+void ShardGroup::make_room() {
+  whole_grad_ = Tensor::empty(whole_.shape(), DType::f32, stream_);
+  int64_t offset = 0;
+  for (Parameter* parameter : parameters_) {
+    parameter->grad = whole_grad_.slice(offset, parameter->shape);
+    parameter->has_grad = false;
+    offset += parameter->shape.count();
+  }
+}
+
+void ShardGroup::reduce() {
+  TESSERA_CHECK(communicator_->rank() < present_, "sharded: backward reached the group of ",
+                parameters_[0]->name, " outside a round, or a second time in it");
+  int64_t offset = 0;
+  for (Parameter* parameter : parameters_) {
+    if (!parameter->has_grad) fill(parameter->grad, 0);
+    parameter->grad = Tensor();
+    offset += parameter->shape.count();
+  }
+  fill(whole_grad_.slice(offset, {whole_grad_.count() - offset}), 0);
+  exchange(std::exchange(whole_grad_, Tensor()));
+  drop();
+}
+
+void ShardGroup::exchange(Tensor flat_grad) {
+  const auto ranks = static_cast<size_t>(communicator_->size());
+  const int64_t present = std::exchange(present_, 0);  // a round is used up by one exchange
+  if (ranks == 1 && present == 1) {
+    sum_.push(std::move(flat_grad));
+    return;
+  }
+  const std::vector<int64_t> send_counts(ranks, flat_grad.count() / communicator_->size());
+  std::vector<int64_t> receive_counts(ranks, 0);
+  std::fill_n(receive_counts.begin(), present, share_);
+  const Tensor room = Tensor::empty({present * share_}, DType::f32, stream_);
+  const Tensor shards =
+      communicator_->all_to_all(std::move(flat_grad), send_counts, room, receive_counts, stream_)
+          .wait(stream_);
+  for (int64_t rank = 0; rank < present; ++rank) {
+    // A copy, since a view left in the sum would keep all shards in memory until its partner comes.
+    Tensor leaf = Tensor::empty({share_}, DType::f32, stream_);
+    copy(shards.slice(rank * share_, {share_}), leaf);
+    sum_.push(std::move(leaf));
+  }
+}
+
+void ShardGroup::idle_forward() {
+  gather();
+  drop();
+}
+
+void ShardGroup::idle_backward() {
+  gather();
+  exchange(Tensor::empty({0}, DType::f32, stream_));
+  drop();
+}
+
+void ShardGroup::finish_step() {
+  const Tensor sum = sum_.total();
+  if (sum)
+    copy(sum, shard_grad_);
+  else
+    fill(shard_grad_, 0);
+}
+
+ShardGroup::Use::Use(ShardGroup& group) : group_(group) {
+  group.gather();
+  if (Tape* tape = Tape::active()) tape->at_backward([&group] { group.reduce(); });
+}
+
+ShardGroup::Use::~Use() {
+  group_.drop();
+  if (Tape* tape = Tape::active()) {
+    tape->at_backward([&group = group_] {
+      group.gather();
+      group.make_room();
+    });
+  }
+}
+
+std::vector<ShardPiece> Shards::pieces() const {
+  std::vector<ShardPiece> all;
+  for (const ShardGroup* group : groups_)
+    for (ShardPiece& piece : group->pieces()) all.push_back(std::move(piece));
+  return all;
+}
+
+void Shards::begin_round(int present) {
+  TESSERA_CHECK(0 <= present && present <= communicator_->size(), "sharded: a round holds 0 to ",
+                communicator_->size(), " leaves, got ", present);
+  for (ShardGroup* group : groups_) group->begin_round(present);
+}
+
+void Shards::idle_round() {
+  for (ShardGroup* group : groups_) group->idle_forward();
+  for (size_t i = groups_.size(); i-- > 0;) groups_[i]->idle_backward();
+}
+
+void Shards::finish_step() {
+  for (ShardGroup* group : groups_) group->finish_step();
+}
+
+void Shards::invalidate() {
+  for (ShardGroup* group : groups_) group->invalidate();
+}
+
+double Shards::gradient_norm() const {
+  const std::vector<ShardPiece> all = pieces();
+  // Comparison alone would drop a NaN on either side.
+  auto larger = [](double a, double b) { return std::isnan(a) || a > b ? a : b; };
+  double own = 0;
+  for (const ShardPiece& piece : all)
+    own = larger(kernels::largest_magnitude(piece.grad, piece.grad.stream()), own);
+  double largest = 0;
+  for (double value : all_gather_values(*communicator_, {&own, 1})) largest = larger(value, largest);
+  if (!(largest > 0) || std::isinf(largest)) return largest;
+
+  unsigned __int128 squares = 0;
+  for (const ShardPiece& piece : all)
+    squares += kernels::scaled_squares(piece.grad, static_cast<float>(largest), piece.grad.stream());
+  unsigned __int128 total = 0;
+  const std::vector<std::byte> gathered =
+      all_gather_bytes(*communicator_, std::as_bytes(std::span(&squares, 1)));
+  for (size_t begin = 0; begin < gathered.size(); begin += sizeof squares) {
+    std::memcpy(&squares, gathered.data() + begin, sizeof squares);
+    total += squares;
+  }
+  return largest * std::sqrt(static_cast<double>(total) * 0x1p-52);
+}
+
+}  // namespace tessera
