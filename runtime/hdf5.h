@@ -6,7 +6,7 @@
 //
 // Elements: float f32, double f64, int32_t i32, int64_t i64, uint16_t u16, uint8_t u8, stored little-endian;
 // bf16 is stored as the u16 of its bits.  Reading converts nothing: another element type is an Error.
-// Thread-safe between objects (the library holds one lock); one object is used by one thread at a time.
+// The library holds one lock: any number of threads may read, the same file too; a file is written by one thread.
 
 #include <concepts>
 #include <cstdint>

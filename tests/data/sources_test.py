@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/ usr / bin / env python3
 """Tests of the importers in data/sources on small inputs made here; no network, no packages."""
 
 import contextlib
@@ -44,7 +44,7 @@ def bitmap_font(characters: str, ligatures: dict[tuple[int, ...], int], bitmaps:
     cmap12 = struct.pack(">HHIII", 12, 0, 16 + len(groups), 0, len(characters)) + groups
     cmap = struct.pack(">HHHHI", 0, 1, 3, 10, 12) + cmap12
 
-    # One ligature set per ligature, each for another first glyph, behind an extension subtable.
+#One ligature set per ligature, each for another first glyph, behind an extension subtable.
     offset, sets = 6 + 2 * len(ligatures), []
     for glyphs, result in ligatures.items():
         sets.append(struct.pack(f">HHHH{len(glyphs) - 1}H", 1, 4, result, len(glyphs), *glyphs[1:]))
@@ -148,7 +148,7 @@ class EmojiTest(TemporaryFolder):
 
     def test_documents_from_font_and_names(self):
         plain, toned, heart = png(136, 128, 1), png(136, 128, 2), png(136, 128, 3)
-        # Glyphs: 1 &, without a picture; 2 thumb; 3 skin tone; 4 heart; 5 thumb with skin tone.
+#Glyphs : 1 &, without a picture; 2 thumb; 3 skin tone; 4 heart; 5 thumb with skin tone.
         self.write(f"root/{emoji.FONT}", bitmap_font("&👍🏽❤", {(2, 3): 5}, [b"", plain, b"", heart, toned]))
         for language in emoji.LANGUAGES:
             xml = self.XML.replace("thumbs up", "Daumen hoch") if language == "de" else self.XML
@@ -180,13 +180,12 @@ class GimpManualTest(TemporaryFolder):
       <!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" "xhtml1-transitional.dtd">
       <html xmlns="http://www.w3.org/1999/xhtml"><head><title>no</title></head><body>
       <div class="navheader"><table><tr><th>Header</th><td><img src="images/next.png"/></td></tr></table></div>
-      <div class="sect2"><h3 class="title"><a id="x"></a>3.7. Paint&#98;rush</h3>
-        <div class="toc"><dl><dt>Contents</dt></dl></div>
-        <div class="figure"><p class="title"><strong>Figure 14.76. A brush</strong></p>
-          <div class="mediaobject"><img src="images/toolbox/brush.png" alt="A brush"/>
-            <div class="caption"><p>At work.</p></div></div></div>
-        <p>
-          Click   the <span class="guiicon"><img src="images/toolbox/icon.png"/></span> icon &amp;
+      <div class="sect2"><h3 class="title"><a id="x"></a>3.7. Paint&#98;
+rush</ h3><div class = "toc"><dl><dt> Contents</ dt></ dl></ div><div class = "figure"><p class = "title">
+    <strong> Figure 14.76. A brush</ strong></ p><div class = "mediaobject">
+    <img src = "images/toolbox/brush.png" alt = "A brush" /><div class = "caption"><p> At work.</ p></ div>
+    </ div></ div><p> Click the<span class = "guiicon"><img src = "images/toolbox/icon.png" />
+    </ span> icon& amp;
           press <strong>P</strong>.</p>
         <ul><li class="listitem"><p>one</p></li><li><p>two</p></li></ul>
         <pre class="programlisting">if a:
@@ -239,7 +238,8 @@ class GcideTest(TemporaryFolder):
 Lark \Lark\ (l[aum]rk), n. [OE. larke, AS. l[=a]werce; akin to
    Icel. l[ae]virki.] (Zool.)
    Any singing bird of the genus
-   {Alauda} (family {Alaudid[ae]}).
+   {
+  Alauda} (family {Alaudid[ae]}).
    [1913 Webster]
 
    Note: See {Sky"lark`}, {M[`e]re}, {Shore

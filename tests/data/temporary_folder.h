@@ -1,0 +1,54 @@
+#pragma once
+// A folder that lives as long as one test, and the message of an error.
+
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "runtime/error.h"
+
+namespace tessera {
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    static std::atomic<int> made{0};
+    path_ = std::filesystem::temp_directory_path() / str("tessera_test_", ::getpid(), "_", made++);
+    std::filesystem::create_directories(path_);
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  friend std::string operator/(const TemporaryFolder& folder, const std::string& name) {
+    return (folder.path_ / name).string();
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// The message of the Error that body throws; empty when it throws none.
+template <class Body>
+std::string message_of(const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+inline std::string bytes_of_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+inline void write_file(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+}  // namespace tessera
