@@ -34,7 +34,7 @@ struct StepMetrics {
 };
 
 /// One line of metrics.jsonl, without its end.  Numbers that are not finite become null, and their keys
-/// are listed under "nonfinite" ("expert_load/0/text 1" for members of an object); an absent loss is null
+/// are listed under "nonfinite" ("expert_load/0/text/1" for members of an object); an absent loss is null
 /// and not listed.
 std::string to_line(const StepMetrics& metrics);
 

@@ -1,0 +1,121 @@
+#include "launch/metrics.h"
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "launch/format.h"
+#include "runtime/json.h"
+
+namespace tessera {
+namespace {
+
+constexpr const char* kFile = "metrics.jsonl";
+
+/// The lines of steps before first_step, whole.
+std::string kept_lines(const std::string& path, int64_t first_step) {
+  std::ifstream in(path, std::ios::binary);
+  TESSERA_CHECK(in, path, ": cannot be opened");
+  std::string kept, line;
+  for (int64_t number = 1; std::getline(in, line); ++number) {
+    if (in.eof()) break;  // no end of line: the run was stopped while it wrote
+    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const bool valid = json.is_object() && json.contains("step") && json["step"].is_number_integer();
+    if (!valid && in.peek() == std::ifstream::traits_type::eof()) break;
+    TESSERA_CHECK(valid, path, ": line ", number, " is not an object with a step");
+    if (json["step"].get<int64_t>() < first_step) kept += line + '\n';
+  }
+  return kept;
+}
+
+void replace_file(const std::string& path, const std::string& text) {
+  const std::string temporary = path + ".tmp";
+  {
+    std::ofstream out(temporary, std::ios::binary);
+    out << text;
+    out.close();
+    TESSERA_CHECK(out, path, ": cannot be written");
+  }
+  std::error_code failure;
+  std::filesystem::rename(temporary, path, failure);
+  TESSERA_CHECK(!failure, path, ": cannot be written: ", failure.message());
+}
+
+/// The path of the file, cut back to where the run continues.
+std::string repaired(const std::string& directory, int64_t first_step) {
+  TESSERA_CHECK(std::filesystem::is_directory(directory), "metrics: no folder ", directory);
+  const std::string path = (std::filesystem::path(directory) / kFile).string();
+  if (std::filesystem::exists(path)) replace_file(path, kept_lines(path, first_step));
+  return path;
+}
+
+/// Every number in the order of the line; an empty value is an absent one.
+std::vector<std::pair<std::string, std::optional<double>>> scalars_of(const StepMetrics& metrics) {
+  return {{"loss", metrics.loss},
+          {"loss_text", metrics.loss_text},
+          {"loss_image", metrics.loss_image},
+          {"learning_rate", metrics.learning_rate},
+          {"gradient_norm", metrics.gradient_norm},
+          {"clip_scale", metrics.clip_scale},
+          {"tokens_per_second", metrics.tokens_per_second()},
+          {"seconds", metrics.seconds},
+          {"flops_per_second", metrics.flops_per_second()},
+          {"matrix_peak_fraction", metrics.matrix_peak_fraction}};
+}
+
+std::vector<std::pair<const char*, const std::map<std::string, double>*>> tables_of(
+    const StepMetrics& metrics) {
+  return {
+      {"expert_load", &metrics.expert_load}, {"unrouted", &metrics.unrouted}, {"passes", &metrics.passes}};
+}
+
+}  // namespace
+
+std::string to_line(const StepMetrics& metrics) {
+  Json line = Json::object(), nonfinite = Json::array();
+  const auto finite = [&](const std::string& key, double value) {
+    if (std::isfinite(value)) return Json(value);
+    nonfinite.push_back(key);
+    return Json();
+  };
+  line["step"] = metrics.step;
+  for (const auto& [key, value] : scalars_of(metrics)) line[key] = value ? finite(key, *value) : Json();
+  line["tokens"] = metrics.tokens;
+  line["flops"] = metrics.flops;
+  line["memory_bytes"] = metrics.memory_bytes;
+  for (const auto& [name, table] : tables_of(metrics)) {
+    Json& object = line[name] = Json::object();
+    for (const auto& [key, value] : *table) object[key] = finite(str(name, "/", key), value);
+  }
+  if (!nonfinite.empty()) line["nonfinite"] = nonfinite;
+  return line.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string headline(const StepMetrics& metrics) {
+  std::string text = "loss " + format_fixed(metrics.loss, 3);
+  std::string parts;
+  if (metrics.loss_text) parts += " text " + format_fixed(*metrics.loss_text, 3);
+  if (metrics.loss_image) parts += " image " + format_fixed(*metrics.loss_image, 3);
+  return text + parts + "  " + format_count(metrics.tokens_per_second()) + " tokens/s";
+}
+
+Metrics::Metrics(const std::string& directory, int64_t first_step)
+    : lines_(repaired(directory, first_step)), events_(directory, first_step) {}
+
+void Metrics::write(const StepMetrics& metrics) {
+  lines_.append(to_line(metrics) + '\n');
+  std::vector<std::pair<std::string, double>> values;
+  for (const auto& [key, value] : scalars_of(metrics))
+    if (value) values.emplace_back(key, *value);
+  values.emplace_back("tokens", static_cast<double>(metrics.tokens));
+  values.emplace_back("flops", static_cast<double>(metrics.flops));
+  values.emplace_back("memory_bytes", static_cast<double>(metrics.memory_bytes));
+  for (const auto& [name, table] : tables_of(metrics))
+    for (const auto& [key, value] : *table) values.emplace_back(str(name, "/", key), value);
+  events_.scalars(metrics.step, values);
+}
+
+}  // namespace tessera
