@@ -58,9 +58,9 @@ struct Check {
   /// Throws Error unless the numbers run from 0 to last and never decrease.
   template <class Integer>
   void offsets(const char* name, std::span<const Integer> offsets, int64_t last) const {
-    TESSERA_CHECK(!offsets.empty() && offsets.front() == 0 && offsets.back() == last, op, ": ", name,
-                  " must run from 0 to ", last, ", got ", offsets.size(), " numbers",
-                  offsets.empty() ? str() : str(" from ", offsets.front(), " to ", offsets.back()));
+    TESSERA_CHECK(!offsets.empty(), op, ": ", name, " must run from 0 to ", last, ", got no numbers");
+    TESSERA_CHECK(offsets.front() == 0 && offsets.back() == last, op, ": ", name, " must run from 0 to ",
+                  last, ", got ", offsets.front(), " to ", offsets.back());
     const auto wrong = std::adjacent_find(offsets.begin(), offsets.end(), std::greater<>());
     TESSERA_CHECK(wrong == offsets.end(), op, ": ", name, " must not decrease, got ", wrong[0], " before ",
                   wrong[1]);

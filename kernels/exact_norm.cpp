@@ -1,0 +1,86 @@
+#include "kernels/exact_norm.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "kernels/backend.h"
+#include "kernels/check.h"
+#include "kernels/cpu/parallel_for.h"
+
+#define TESSERA_KERNELS "kernels/cpu/exact_norm.inc"
+#include "kernels/cpu/each_isa.h"
+
+namespace tessera::kernels {
+namespace {
+
+using Squares = unsigned __int128;
+
+template <Backend B>
+float largest_of(const Tensor& x, Stream stream);
+template <Backend B>
+Squares squares_of(const Tensor& x, float largest, Stream stream);
+
+/// Memory for one result of every task, as values of Part.
+template <class Part>
+struct Parts {
+  int64_t tasks;
+  Tensor memory;
+
+  Parts(int64_t count, Stream stream)
+      : tasks((count + cpu::kTaskElements - 1) / cpu::kTaskElements),
+        memory(Tensor::empty({tasks, static_cast<int64_t>(sizeof(Part))}, DType::u8, stream)) {}
+  std::span<Part> values() const {
+    return {reinterpret_cast<Part*>(memory.data<uint8_t>()), static_cast<size_t>(tasks)};
+  }
+};
+
+template <>
+float largest_of<Backend::cpu>(const Tensor& x, Stream stream) {
+  TraceRange range(engine_of(stream).trace, "largest_magnitude");
+  auto* const largest = cpu::select(stream, avx2::largest_bits, avx512::largest_bits);
+  const Parts<int32_t> parts(x.count(), stream);
+  cpu::parallel_for(stream, x.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
+    parts.values()[begin / cpu::kTaskElements] = largest(x.data<float>() + begin, end - begin);
+  });
+  int32_t all = 0;
+  for (const int32_t part : parts.values()) all = std::max(all, part);
+  return std::bit_cast<float>(all);
+}
+
+template <>
+Squares squares_of<Backend::cpu>(const Tensor& x, float largest, Stream stream) {
+  TraceRange range(engine_of(stream).trace, "scaled_squares");
+  auto* const squares = cpu::select(stream, avx2::scaled_squares_range, avx512::scaled_squares_range);
+  const Parts<Squares> parts(x.count(), stream);
+  cpu::parallel_for(stream, x.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
+    parts.values()[begin / cpu::kTaskElements] = squares(x.data<float>() + begin, end - begin, largest);
+  });
+  Squares all = 0;
+  for (const Squares part : parts.values()) all += part;
+  return all;
+}
+
+}  // namespace
+
+float largest_magnitude(const Tensor& x, Stream stream) {
+  const Check check{"largest_magnitude", stream};
+  check.present("x", x);
+  check.count("x", x, x.count(), DType::f32);
+  float largest = 0;
+  on_backend(stream, [&]<Backend B>() { largest = largest_of<B>(x, stream); });
+  return largest;
+}
+
+Squares scaled_squares(const Tensor& x, float largest, Stream stream) {
+  const Check check{"scaled_squares", stream};
+  check.present("x", x);
+  check.count("x", x, x.count(), DType::f32);
+  TESSERA_CHECK(largest > 0 && std::isfinite(largest), check.op,
+                ": largest must be positive and finite, got ", largest);
+  Squares squares = 0;
+  on_backend(stream, [&]<Backend B>() { squares = squares_of<B>(x, largest, stream); });
+  return squares;
+}
+
+}  // namespace tessera::kernels

@@ -1,0 +1,108 @@
+#include "kernels/rope.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "kernels/backend.h"
+#include "kernels/check.h"
+#include "kernels/cpu/parallel_for.h"
+
+namespace tessera::kernels {
+namespace {
+
+template <class T>
+struct Rope {
+  const T* x;
+  const int32_t* positions;
+  const double* frequencies;  ///< [head_dim / 2], radians per position
+  T* y;
+  int64_t heads, head_dim;
+  double direction;
+};
+
+}  // namespace
+}  // namespace tessera::kernels
+
+#define TESSERA_KERNELS "kernels/cpu/rope.inc"
+#include "kernels/cpu/each_isa.h"
+
+namespace tessera::kernels {
+namespace {
+
+/// Natural logarithm of x > 0 by + - * / alone, so that no C library decides its bits: x = 2^n m, s = (m - 1) / (m + 1),
+/// log m = 2 (s + s^3 / 3 + ... + s^21 / 21).
+double logarithm(double x) {
+  int n = 0;
+  double m = std::frexp(x, &n);
+  if (m < 0.70710678118654752) m *= 2, n -= 1;
+  const double s = (m - 1) / (m + 1);
+  double series = 0;
+  for (int k = 21; k >= 1; k -= 2) series = series * (s * s) + 2.0 / k;
+  return n * 0.69314718055994531 + s * series;
+}
+
+/// e^x likewise: x = n ln 2 + r, Taylor series of e^r up to r^14.
+double exponential(double x) {
+  const double n = std::nearbyint(x / 0.69314718055994531);
+  const double r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
+  double series = 1;
+  for (int k = 14; k >= 1; --k) series = 1 + series * r / k;
+  return std::ldexp(series, static_cast<int>(n));
+}
+
+void check_rope(const Check& check, const Tensor& x, const Tensor& positions, const Tensor& y, double base) {
+  check.floats("x", x, 3);
+  TESSERA_CHECK(x.shape()[2] % 2 == 0, check.op, ": head_dim must be even, got ", x.shape());
+  check.tensor("positions", positions, {x.shape()[0]}, DType::i32);
+  check.tensor("y", y, x.shape(), x.dtype());
+  TESSERA_CHECK(base > 1 && std::isfinite(base), check.op, ": base must exceed 1, got ", base);
+}
+
+void rotate(const char* op, const Tensor& x, const Tensor& positions, const Tensor& y, double base,
+            double direction, Stream stream) {
+  TraceRange range(engine_of(stream).trace, op);
+  const int64_t rows = x.shape()[0], heads = x.shape()[1], head_dim = x.shape()[2];
+  constexpr int64_t kNoBound = std::numeric_limits<int64_t>::max();
+  Check{op, stream}.values("positions", positions.values<int32_t>(), 0, kNoBound);
+  const Tensor scratch =
+      Tensor::empty({head_dim / 2, static_cast<int64_t>(sizeof(double))}, DType::u8, stream);
+  auto* const frequencies = reinterpret_cast<double*>(scratch.data<uint8_t>());
+  for (int64_t i = 0; i < head_dim / 2; ++i)
+    frequencies[i] =
+        exponential(static_cast<double>(-2 * i) / static_cast<double>(head_dim) * logarithm(base));
+  visit_float(x.dtype(), [&]<class T>() {
+    const Rope<T> arguments{x.data<T>(), positions.data<int32_t>(), frequencies, y.data<T>(), heads, head_dim,
+                            direction};
+    auto* const turn = cpu::select(stream, avx2::rope_rows<T>, avx512::rope_rows<T>);
+    cpu::parallel_for(stream, rows, cpu::task_rows(heads * head_dim),
+                      [&](int64_t begin, int64_t end) { turn(arguments, begin, end); });
+  });
+}
+
+}  // namespace
+
+void rope_forward(const Tensor& x, const Tensor& positions, const Tensor& y, double base, Stream stream) {
+  check_rope({"rope_forward", stream}, x, positions, y, base);
+  on_backend(stream, [&]<Backend B>() { rope_forward<B>(x, positions, y, base, stream); });
+}
+
+template <>
+void rope_forward<Backend::cpu>(const Tensor& x, const Tensor& positions, const Tensor& y, double base,
+                                Stream stream) {
+  rotate("rope_forward", x, positions, y, base, 1, stream);
+}
+
+void rope_backward(const Tensor& dy, const Tensor& positions, const Tensor& dx, double base, Stream stream) {
+  check_rope({"rope_backward", stream}, dy, positions, dx, base);
+  on_backend(stream, [&]<Backend B>() { rope_backward<B>(dy, positions, dx, base, stream); });
+}
+
+template <>
+void rope_backward<Backend::cpu>(const Tensor& dy, const Tensor& positions, const Tensor& dx, double base,
+                                 Stream stream) {
+  rotate("rope_backward", dy, positions, dx, base, -1, stream);
+}
+
+}  // namespace tessera::kernels
