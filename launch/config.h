@@ -1,0 +1,73 @@
+#pragma once
+// Every knob of a training run: default, unit and range in one place.  `tessera train --keys` prints this list.
+
+#include <string>
+
+#include "autograd/optimizer.h"
+#include "data/loader.h"
+#include "layers/model_config.h"
+#include "runtime/json.h"
+
+namespace tessera {
+
+struct Config {
+  std::string data = "corpus/tokens";
+  std::string out = "runs/default";
+  int64_t steps = 1000;
+  int64_t stop_at = 0;
+  int64_t seed = 1;
+  bool resume = true;
+  int64_t save_every = 500;
+  int64_t keep = 2;
+  std::string compute = "f32";
+  std::string isa = "auto";
+  int64_t threads = 0;
+  int64_t thread_ranks = 1;
+  bool reshard_after_forward = false;
+  bool trace = false;
+  double clip = 1;
+  float z_loss = 1e-5f;
+  ModelConfig model;
+  LoaderConfig loader;
+  AdamWConfig adamw;
+  ScheduleConfig schedule;
+
+  auto fields() {
+    return std::tuple{
+        Field{"data", data, "dataset folder made by `tessera prepare`"},
+        Field{"out", out, "run folder: config, metrics, checkpoints"},
+        Field{"steps", steps, "optimizer steps of the whole run", 1, 1e12},
+        Field{"stop_at", stop_at,
+              "save and stop when this many steps are done, the schedule unchanged; 0 = at the end", 0, 1e12},
+        Field{"seed", seed, "of initial values and the order of the data", 0, 9e15},
+        Field{"resume", resume,
+              "continue from the latest checkpoint in out; false refuses a folder that has one"},
+        Field{"save_every", save_every, "steps between checkpoints; the last step is always saved", 1, 1e12},
+        Field{"keep", keep, "latest checkpoints to keep", 1, 1e6},
+        Field{"compute", compute,
+              "one of f32|bf16: dtype of activations and of the gathered parameters; masters are f32"},
+        Field{"isa", isa,
+              "one of auto|avx2|avx512|amx: instruction-set level; auto = the least over all ranks"},
+        Field{"threads", threads, "compute threads of a rank; 0 = cores / ranks on this machine", 0, 1024},
+        Field{"thread_ranks", thread_ranks, "without mpirun: ranks as threads of this process", 1, 256},
+        Field{"reshard_after_forward", reshard_after_forward,
+              "drop gathered parameters between forward and backward: less memory, more traffic, the same "
+              "bits"},
+        Field{"trace", trace, "write trace_RANK.json with the time range of every kernel"},
+        Field{"clip", clip, "largest Euclidean norm of the whole gradient", 1e-12, 1e12},
+        Field{"z_loss", z_loss, "weight of the squared log of the softmax normaliser", 0, 1},
+        Field{"model", model},
+        Field{"loader", loader},
+        Field{"adamw", adamw},
+        Field{"schedule", schedule}};
+  }
+  DType compute_dtype() const { return compute == "bf16" ? DType::bf16 : DType::f32; }
+};
+
+/// A config file with key=value overrides on top.  Throws Error naming file or override, key and value.
+Config load_config(const std::string& path, const std::vector<std::string>& overrides);
+
+/// The same from JSON (a checkpoint's state).  where is for messages.
+Config config_from(const Json& json, const std::string& where);
+
+}  // namespace tessera

@@ -1,0 +1,47 @@
+#pragma once
+// From a command line to ranks: under mpirun or srun the ranks of MPI, else threads of this process.
+
+#include <functional>
+#include <string>
+
+#include "parallel/communicator.h"
+#include "runtime/cpu_engine.h"
+
+namespace tessera {
+
+/// What main() returns; `tessera --help` prints this list.
+enum ExitCode : int {
+  kExitSuccess = 0,
+  kExitError = 1,     ///< bad input, a failed read or write, a diverged run: one sentence on stderr
+  kExitUsage = 2,     ///< the command line could not be understood
+  kExitRequeue = 85,  ///< stopped by a signal after saving a checkpoint: start the same command again
+};
+
+/// True when a launcher started this process as one of several ranks.
+bool under_mpi();
+
+/// Runs body on every rank and returns the exit code of the process.  An exception becomes one sentence on stderr; under
+/// MPI it also ends the other ranks.
+int run_process(int thread_ranks, const std::function<int(Communicator& world)>& body);
+
+/// Makes an Error of one rank an Error of all with the same text, so that what every rank checks is said once, by rank 0.
+/// Collective.  action runs first.
+void agree(Communicator& world, const std::function<void()>& action);
+
+/// Throws Error on every rank, naming ranks and the first differing line, unless all pass the same text.  Collective.
+void require_same(Communicator& world, const std::string& what, const std::string& text);
+
+/// The engine of this rank: threads (0 = cores / ranks on this machine) and the least instruction-set level of all ranks.
+/// Collective.
+struct EngineChoice {
+  int threads = 1;
+  Isa isa = Isa::avx2;
+};
+EngineChoice choose_engine(Communicator& world, int64_t threads, const std::string& isa);
+
+/// From now on SIGTERM, SIGINT and SIGUSR1 ask the run to stop instead of ending it.
+void catch_stop_signals();
+/// The signal that asked any rank to stop, or 0; the same on all ranks.  Collective.
+int stop_signal(Communicator& world);
+
+}  // namespace tessera

@@ -1,0 +1,150 @@
+#include "launch/run.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "launch/matrix_peak.h"
+#include "launch/process.h"
+#include "runtime/log.h"
+
+namespace tessera {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What a checkpoint stores beside tensors.
+Json state_of(Config& config, const Loader& loader, Isa isa) {
+  const DatasetIndex& index = loader.dataset().index();
+  return {{"config", to_json(config)},
+          {"isa", name_of(isa)},
+          {"data", {{"fingerprint", index.fingerprint}, {"image_codes", index.vocabulary.image_codes}, {"text_pieces", index.vocabulary.text_pieces}}}};
+}
+
+/// Settings that may change between the parts of a run without a word: they do not touch results.
+bool is_free(const std::string& key) {
+  for (const char* free : {"/out", "/stop_at", "/resume", "/save_every", "/keep", "/isa", "/threads", "/thread_ranks",
+                           "/reshard_after_forward", "/trace", "/loader/prefetch"})
+    if (key == free) return true;
+  return false;
+}
+
+void warn_of_changes(const std::string& checkpoint, const Json& then, const Json& now) {
+  for (const auto& [key, value] : now["config"].flatten().items()) {
+    const Json before = then["config"].flatten();
+    if (is_free(key)) continue;
+    const Json old = before.contains(key) ? before[key] : Json();
+    if (old != value) log_line(str("warning: ", checkpoint, " was made with ", key.substr(1), " ", old, ", this run has ", value));
+  }
+  if (then["isa"] != now["isa"])
+    log_line(str("warning: ", checkpoint, " was made at instruction-set level ", then["isa"], ", this run is at ", now["isa"],
+                 ": results may differ in the last bits (set isa to keep the old level)"));
+  if (then["data"]["fingerprint"] != now["data"]["fingerprint"])
+    log_line(str("warning: ", checkpoint, " was made with another dataset; the order of samples starts anew"));
+}
+
+void remove_old_checkpoints(const std::string& directory, int64_t keep) {
+  std::vector<fs::path> found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step_") && name.find('.') == std::string::npos) found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  for (size_t i = 0; i + static_cast<size_t>(keep) < found.size(); ++i) fs::remove_all(found[i]);
+}
+
+}  // namespace
+
+Run::Run(Config config, const CheckpointTensors& tensors, const Loader& loader, CpuEngine& engine, Communicator& world)
+    : config_(std::move(config)), tensors_(tensors), loader_(loader), engine_(engine), world_(world) {
+  restore();
+  last_step_ = config_.stop_at > 0 ? std::min(config_.stop_at, config_.steps) : config_.steps;
+  const double mine[] = {measure_matrix_peak(engine.stream(), config_.compute_dtype())};
+  for (double peak : all_gather_values(world, mine)) matrix_peak_ += peak;
+  agree(world_, [&] {
+    if (world_.rank() != 0) return;
+    Json resolved = to_json(config_);
+    std::printf("config %s\n", resolved.dump().c_str());
+    std::fflush(stdout);
+    write_json(config_.out + "/config.json", resolved);
+    metrics_ = std::make_unique<Metrics>(config_.out, first_step_);
+    progress_ = std::make_unique<Progress>("train", last_step_, std::min(first_step_, last_step_));
+  });
+  catch_stop_signals();
+  step_began_ns_ = Trace::now_ns();
+}
+
+void Run::restore() {
+  std::optional<std::string> latest;
+  agree(world_, [&] {
+    std::error_code failure;
+    if (world_.rank() == 0) fs::create_directories(config_.out, failure);
+    TESSERA_CHECK(!failure, config_.out, ": cannot be made: ", failure.message());
+  });
+  agree(world_, [&] {
+    latest = latest_checkpoint(config_.out);
+    TESSERA_CHECK(config_.resume || !latest, "resume is false but ", latest.value_or(""), " is there: choose another out or remove it");
+  });
+  if (!latest) return;
+  Json now = state_of(config_, loader_, engine_.isa);
+  agree(world_, [&] {
+    const Json manifest = read_checkpoint_manifest(*latest);
+    const Json& then = manifest.at("state");
+    for (const char* part : {"image_codes", "text_pieces"})
+      TESSERA_CHECK(then.at("data").at(part) == now["data"][part], *latest, ": its model was trained with ", then["data"][part], " ",
+                    part, ", the dataset ", config_.data, " has ", now["data"][part]);
+    first_step_ = manifest.at("step").get<int64_t>();
+    if (world_.rank() == 0) warn_of_changes(*latest, then, now);
+  });
+  load_checkpoint(*latest, tensors_, world_);
+  if (world_.rank() == 0) log_line(str("resumed from ", *latest));
+}
+
+bool Run::finish_step(int64_t step, const StepSummary& summary, const Update& update) {
+  agree(world_, [&] {
+    if (world_.rank() == 0) write_metrics(step, summary, update);
+  });
+  const int signal = stop_signal(world_);
+  const int64_t done = step + 1;
+  if (signal != 0 || done == last_step_ || done % config_.save_every == 0) save(done);
+  if (signal != 0 && done < last_step_) {
+    exit_code_ = kExitRequeue;
+    if (world_.rank() == 0) log_line(str("signal ", signal, ": saved after ", done, " steps and stopped; start the same command again to go on"));
+    return false;
+  }
+  step_began_ns_ = Trace::now_ns();
+  return done < last_step_;
+}
+
+void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& update) {
+  const double seconds = static_cast<double>(Trace::now_ns() - step_began_ns_) * 1e-9;
+  StepMetrics metrics{.step = step,
+                      .loss = summary.loss,
+                      .loss_text = summary.loss_of[static_cast<size_t>(Modality::text)],
+                      .loss_image = summary.loss_of[static_cast<size_t>(Modality::image)],
+                      .learning_rate = update.learning_rate,
+                      .gradient_norm = update.gradient_norm,
+                      .clip_scale = update.clip_scale,
+                      .tokens = static_cast<int64_t>(summary.tokens),
+                      .seconds = seconds,
+                      .flops = static_cast<int64_t>(summary.flops),
+                      .matrix_peak_fraction = summary.flops / seconds / matrix_peak_,
+                      .memory_bytes = engine_.memory.statistics().peak_bytes,
+                      .expert_load = summary.expert_load,
+                      .unrouted = summary.unrouted,
+                      .passes = {}};
+  for (UnitKind kind : {UnitKind::mixed, UnitKind::text}) {
+    const int64_t units = kind == UnitKind::mixed ? config_.loader.mixed_units : config_.loader.text_units;
+    if (units > 0) metrics.passes[name_of(kind)] = loader_.sampler().passes(kind, step + 1);
+  }
+  metrics_->write(metrics);
+  progress_->update(step + 1, headline(metrics));
+}
+
+void Run::save(int64_t steps_done) {
+  if (progress_) progress_->clear();
+  save_checkpoint(config_.out, steps_done, tensors_, state_of(config_, loader_, engine_.isa), world_);
+  if (world_.rank() == 0) remove_old_checkpoints(config_.out, config_.keep);
+}
+
+}  // namespace tessera

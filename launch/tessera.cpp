@@ -1,0 +1,145 @@
+// The program: subcommands, their options, and what they call.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+
+#include "launch/config.h"
+#include "launch/doctor.h"
+#include "launch/evaluate.h"
+#include "launch/inspect.h"
+#include "launch/inspect_step.h"
+#include "launch/prepare.h"
+#include "launch/process.h"
+#include "launch/report.h"
+#include "launch/train.h"
+#include "launch/version.h"
+
+namespace tessera {
+namespace {
+
+constexpr const char* kFooter =
+    "Exit codes: 0 success; 1 bad input, failed read or write, or a diverged run (one sentence on stderr);\n"
+    "2 the command line could not be understood; 85 stopped by SIGTERM, SIGINT or SIGUSR1 after saving a\n"
+    "checkpoint: start the same command again and it goes on from there.\n\n"
+    "A first run:\n"
+    "  tessera prepare --manifest corpus/manifest/default.jsonl --out corpus/tokens\n"
+    "  tessera train launch/configs/demo_1t1i.json steps=100\n"
+    "  mpirun -n 2 tessera train launch/configs/demo_1t1i.json steps=100      the same bits, on two ranks\n"
+    "  tessera evaluate --run runs/demo_1t1i\n"
+    "  tessera report runs/demo_1t1i --out report.html";
+
+/// train: config file and overrides, read by every rank and compared, since ranks may see different files.
+int run_train(const std::string& path, const std::vector<std::string>& overrides) {
+  int64_t thread_ranks = 1;
+  if (!under_mpi()) thread_ranks = load_config(path, overrides).thread_ranks;
+  return run_process(static_cast<int>(thread_ranks), [&](Communicator& world) {
+    Config config;
+    agree(world, [&] { config = load_config(path, overrides); });
+    require_same(world, "the resolved config", to_json(config).dump(2));
+    return train(config, world);
+  });
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Tessera trains sparse multimodal transformers on text and images, sharded over MPI ranks."};
+  app.require_subcommand(1);
+  app.footer(kFooter);
+
+  CLI::App* train_command = app.add_subcommand("train", "train a model, or go on where a run stopped");
+  std::string config_path;
+  std::vector<std::string> overrides;
+  bool print_keys = false;
+  train_command->add_option("config", config_path, "JSON config (launch/configs has ready ones)");
+  train_command->add_option("overrides", overrides, "key=value, e.g. model.width=128 steps=50");
+  train_command->add_flag("--keys", print_keys, "print every key with its default, range and meaning");
+
+  CLI::App* prepare_command = app.add_subcommand("prepare", "turn a manifest of documents into a dataset of token shards");
+  PrepareCommand prepare;
+  prepare.add_options(*prepare_command);
+
+  CLI::App* evaluate_command = app.add_subcommand("evaluate", "loss on held-out data beside unigram and bigram baselines");
+  EvaluateOptions evaluate;
+  evaluate_command->add_option("--run", evaluate.run, "run folder; its latest checkpoint is used")->required();
+  evaluate_command->add_option("--data", evaluate.data, "dataset folder (default: the run's)");
+  evaluate_command->add_option("--units", evaluate.units, "held-out units per kind, 0 = all")->check(CLI::NonNegativeNumber);
+  evaluate_command->add_option("--threads", evaluate.threads, "compute threads of a rank, 0 = cores / ranks");
+
+  CLI::App* inspect_command = app.add_subcommand("inspect", "say what is in a dataset, shard, checkpoint or run");
+  std::string inspect_path;
+  bool inspect_json = false;
+  inspect_command->add_option("path", inspect_path, "file or folder");
+  inspect_command->add_flag("--json", inspect_json, "for machines");
+  CLI::App* step_command = inspect_command->add_subcommand("step", "write inputs, routing, logits, loss and every gradient of one micro-batch");
+  InspectStepOptions step;
+  step_command->add_option("--checkpoint", step.checkpoint, "checkpoint folder")->required();
+  step_command->add_option("--data", step.data, "dataset folder (default: the run's)");
+  step_command->add_option("--out", step.out, "HDF5 file to write")->required();
+
+  CLI::App* report_command = app.add_subcommand("report", "write one HTML page about one or several runs");
+  std::vector<std::string> report_runs;
+  std::string report_out = "report.html", report_data;
+  report_command->add_option("runs", report_runs, "run folders")->required();
+  report_command->add_option("--data", report_data, "dataset folder, for sample pictures");
+  report_command->add_option("--out", report_out, "HTML file to write");
+
+  CLI::App* doctor_command = app.add_subcommand("doctor", "check launcher, MPI, processor, memory and file system");
+  std::string doctor_folder = ".";
+  bool doctor_json = false;
+  doctor_command->add_option("folder", doctor_folder, "where runs will be written");
+  doctor_command->add_flag("--json", doctor_json, "for machines");
+
+  app.add_subcommand("version", "print version and build");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitSuccess : kExitUsage;
+  }
+
+  if (train_command->parsed()) {
+    if (print_keys) {
+      Config defaults;
+      std::printf("%s", describe(defaults).c_str());
+      return kExitSuccess;
+    }
+    if (config_path.empty()) {
+      std::fprintf(stderr, "train: a config file is needed (see tessera train --help)\n");
+      return kExitUsage;
+    }
+    return run_train(config_path, overrides);
+  }
+  if (prepare_command->parsed()) return prepare.run();
+  if (evaluate_command->parsed()) return run_process(1, [&](Communicator& world) { return run_evaluate(evaluate, world); });
+  if (step_command->parsed()) return run_inspect_step(step);
+  if (inspect_command->parsed()) {
+    if (inspect_path.empty()) {
+      std::fprintf(stderr, "inspect: a path is needed (see tessera inspect --help)\n");
+      return kExitUsage;
+    }
+    return run_inspect(inspect_path, std::cout, inspect_json ? InspectFormat::json : InspectFormat::text);
+  }
+  if (report_command->parsed()) {
+    write_report(report_runs, report_data, report_out);
+    return kExitSuccess;
+  }
+  if (doctor_command->parsed()) {
+    return run_process(1, [&](Communicator& world) {
+      return run_doctor(doctor_folder, world, std::cout, doctor_json ? DoctorFormat::json : DoctorFormat::text);
+    });
+  }
+  std::printf("%s\n", version_text().c_str());
+  return kExitSuccess;
+}
+
+}  // namespace
+}  // namespace tessera
+
+int main(int argc, char** argv) {
+  try {
+    return tessera::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return tessera::kExitError;
+  }
+}

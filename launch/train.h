@@ -1,0 +1,13 @@
+#pragma once
+// The training loop.
+
+#include "launch/config.h"
+#include "parallel/communicator.h"
+
+namespace tessera {
+
+/// Trains on every rank of world until the run's last step, from its latest checkpoint if there is one.  Collective.
+/// Returns the exit code of the program (launch/process.h).  Throws Error on bad input or when the loss is not finite.
+int train(const Config& config, Communicator& world);
+
+}  // namespace tessera

@@ -1,0 +1,39 @@
+#pragma once
+// A model read back from a checkpoint.
+
+#include <string>
+
+#include "data/shard.h"
+#include "launch/config.h"
+#include "layers/transformer.h"
+#include "runtime/cpu_engine.h"
+
+namespace tessera {
+
+class TrainedModel {
+ public:
+  /// Collective.  Builds the model of the checkpoint's config and reads its parameters.  Throws Error when the checkpoint
+  /// is damaged or not of a model this program knows.
+  TrainedModel(const std::string& checkpoint, Communicator& world, Stream stream);
+
+  const Config& config() const { return config_; }
+  int64_t step() const { return step_; }
+  Transformer& model() { return model_; }
+  Shards& shards() { return shards_; }
+
+  /// Opens a dataset: the one the model was trained on when folder is empty.  Throws Error when its vocabulary is not the
+  /// model's.
+  TokenDataset open_data(const std::string& folder, const std::string& split) const;
+
+ private:
+  TrainedModel(const std::string& checkpoint, const Json& manifest, Communicator& world, Stream stream);
+
+  std::string checkpoint_;
+  Json state_;
+  int64_t step_;
+  Config config_;
+  Transformer model_;
+  Shards shards_;
+};
+
+}  // namespace tessera
