@@ -7,7 +7,7 @@
 //   dq[i] = scale sum_j ds[i, j] k[j];  dk[j] = scale sum_i ds[i, j] q[i];  dv[j] = sum_i p[i, j] dy[i]
 //
 // q, k, v, y, dy, dq, dk, dv [rows, heads, head_dim]  f32 or bf16, all the same;  log_sum [heads, rows] f32
-// segments: row numbers from 0 to rows, increasing; host.  Backward recomputes p from log_sum.
+// segments: row numbers from 0 to rows, not decreasing; host.  Backward recomputes p from log_sum.
 // Bits of a row do not depend on other segments, threads or where the segment begins: tiles start at the segment.
 // Throws Error on a shape, dtype or segment mismatch.   Source: Dao, FlashAttention-2, 2023, algorithms 1 and 2.
 
