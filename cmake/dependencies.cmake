@@ -30,7 +30,9 @@ endfunction()
 tessera_find(tessera_dnnl dnnl.hpp dnnl libdnnl-dev)
 # The serial HDF5: it is thread-safe, and every rank opens its own files.
 tessera_find(tessera_hdf5 hdf5.h hdf5 libhdf5-dev PATH_SUFFIXES hdf5/serial)
-tessera_find(tessera_sentencepiece sentencepiece_trainer.h sentencepiece libsentencepiece-dev)
+tessera_find(tessera_sentencepiece sentencepiece_processor.h sentencepiece libsentencepiece-dev)
+tessera_find(tessera_sentencepiece_train sentencepiece_trainer.h sentencepiece_train libsentencepiece-dev)
+target_link_libraries(tessera_sentencepiece INTERFACE tessera_sentencepiece_train)
 tessera_find(tessera_xxhash xxhash.h xxhash libxxhash-dev)
 tessera_find(tessera_openblas cblas.h openblas libopenblas-dev)
 
