@@ -43,10 +43,16 @@ tessera_need(JPEG_FOUND libjpeg62-turbo-dev)
 add_library(tessera_images INTERFACE)
 target_link_libraries(tessera_images INTERFACE PNG::PNG JPEG::JPEG)
 
-find_package(Protobuf QUIET)
-tessera_need(Protobuf_FOUND "libprotobuf-dev protobuf-compiler")
+# Debian's libsentencepiece.so exports a protobuf of its own, older and partial; whichever copy the dynamic linker meets
+# first would serve both.  So ours is linked statically, ahead of SentencePiece, and none of its symbols leave the program.
+find_program(tessera_protoc protoc)
+find_library(tessera_protobuf_archive libprotobuf.a)
+mark_as_advanced(tessera_protoc tessera_protobuf_archive)
+tessera_need(tessera_protoc protobuf-compiler)
+tessera_need(tessera_protobuf_archive libprotobuf-dev)
 add_library(tessera_protobuf INTERFACE)
-target_link_libraries(tessera_protobuf INTERFACE protobuf::libprotobuf)
+target_link_libraries(tessera_protobuf INTERFACE ${tessera_protobuf_archive} Threads::Threads)
+target_link_options(tessera_protobuf INTERFACE -Wl,--exclude-libs,libprotobuf.a)
 
 find_path(tessera_cli11_include CLI/CLI.hpp)
 mark_as_advanced(tessera_cli11_include)

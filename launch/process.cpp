@@ -1,6 +1,7 @@
 #include "launch/process.h"
 
 #include <malloc.h>
+#define OMPI_SKIP_MPICXX   // the deprecated C++ bindings need a library of their own
 #include <mpi.h>
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 #include "runtime/json.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <fstream>
 #include <numeric>
@@ -85,6 +86,14 @@ void check_choice(const std::string& where, const std::string& key, const std::s
     begin = end + 1;
   }
   throw Error(str(where, ": ", key, " must be one of ", choices, ", got \"", value, "\""));
+}
+
+double shortest(float value) {
+  char digits[32];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+  double result = value;
+  std::from_chars(digits, end, result);   // leaves inf and nan as they are
+  return result;
 }
 
 void unknown_key(const std::string& where, const std::string& key, const std::vector<std::string>& known) {

@@ -36,6 +36,9 @@ void check_range(const std::string& where, const std::string& key, double value,
 void check_choice(const std::string& where, const std::string& key, const std::string& value, const char* note);
 [[noreturn]] void unknown_key(const std::string& where, const std::string& key, const std::vector<std::string>& known);
 
+/// The number with the fewest digits that reads back as this float: 0.1 rather than 0.10000000149011612.
+double shortest(float value);
+
 inline std::string join(const std::string& prefix, const char* name) { return prefix.empty() ? name : prefix + "." + name; }
 
 template <class T>
@@ -93,6 +96,8 @@ Json write_value(T& value) {
     Json json = Json::array();
     for (auto& item : value) json.push_back(write_value(item));
     return json;
+  } else if constexpr (std::same_as<T, float>) {
+    return shortest(value);
   } else {
     return value;
   }
