@@ -3,33 +3,14 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <utility>
-#include <vector>
 
 #include "launch/format.h"
-#include "runtime/json.h"
 
 namespace tessera {
 namespace {
 
 constexpr const char* kFile = "metrics.jsonl";
-
-/// The lines of steps before first_step, whole.
-std::string kept_lines(const std::string& path, int64_t first_step) {
-  std::ifstream in(path, std::ios::binary);
-  TESSERA_CHECK(in, path, ": cannot be opened");
-  std::string kept, line;
-  for (int64_t number = 1; std::getline(in, line); ++number) {
-    if (in.eof()) break;  // no end of line: the run was stopped while it wrote
-    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    const bool valid = json.is_object() && json.contains("step") && json["step"].is_number_integer();
-    if (!valid && in.peek() == std::ifstream::traits_type::eof()) break;
-    TESSERA_CHECK(valid, path, ": line ", number, " is not an object with a step");
-    if (json["step"].get<int64_t>() < first_step) kept += line + '\n';
-  }
-  return kept;
-}
 
 void replace_file(const std::string& path, const std::string& text) {
   const std::string temporary = path + ".tmp";
@@ -48,7 +29,11 @@ void replace_file(const std::string& path, const std::string& text) {
 std::string repaired(const std::string& directory, int64_t first_step) {
   TESSERA_CHECK(std::filesystem::is_directory(directory), "metrics: no folder ", directory);
   const std::string path = (std::filesystem::path(directory) / kFile).string();
-  if (std::filesystem::exists(path)) replace_file(path, kept_lines(path, first_step));
+  if (!std::filesystem::exists(path)) return path;
+  std::string kept;
+  for (const MetricsLine& line : read_metrics(path))
+    if (line.json["step"].get<int64_t>() < first_step) kept += line.text + '\n';
+  replace_file(path, kept);
   return path;
 }
 
@@ -94,12 +79,26 @@ std::string to_line(const StepMetrics& metrics) {
   return line.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+std::vector<MetricsLine> read_metrics(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  TESSERA_CHECK(in, path, ": cannot be opened");
+  std::vector<MetricsLine> lines;
+  for (std::string text; std::getline(in, text);) {
+    if (in.eof()) break;  // no end of line: the run was stopped while it wrote
+    Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    const bool valid = json.is_object() && json.contains("step") && json["step"].is_number_integer();
+    if (!valid && in.peek() == std::ifstream::traits_type::eof()) break;
+    TESSERA_CHECK(valid, path, ": line ", lines.size() + 1, " is not an object with a step");
+    lines.push_back({std::move(text), std::move(json)});
+  }
+  return lines;
+}
+
 std::string headline(const StepMetrics& metrics) {
   std::string text = "loss " + format_fixed(metrics.loss, 3);
-  std::string parts;
-  if (metrics.loss_text) parts += " text " + format_fixed(*metrics.loss_text, 3);
-  if (metrics.loss_image) parts += " image " + format_fixed(*metrics.loss_image, 3);
-  return text + parts + "  " + format_count(metrics.tokens_per_second()) + " tokens/s";
+  if (metrics.loss_text) text += " text " + format_fixed(*metrics.loss_text, 3);
+  if (metrics.loss_image) text += " image " + format_fixed(*metrics.loss_image, 3);
+  return text + "  " + format_count(metrics.tokens_per_second()) + " tokens/s";
 }
 
 Metrics::Metrics(const std::string& directory, int64_t first_step)

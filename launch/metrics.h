@@ -6,9 +6,11 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "launch/append_file.h"
 #include "launch/tensorboard.h"
+#include "runtime/json.h"
 
 namespace tessera {
 
@@ -37,6 +39,15 @@ struct StepMetrics {
 /// are listed under "nonfinite" ("expert_load/0/text/1" for members of an object); an absent loss is null
 /// and not listed.
 std::string to_line(const StepMetrics& metrics);
+
+/// A line of metrics.jsonl: its text without the end, and what it says; has a whole-numbered "step".
+struct MetricsLine {
+  std::string text;
+  Json json;
+};
+/// A last line that was cut off is left out.  Throws Error when the file cannot be read, or another line is
+/// not an object with a step.
+std::vector<MetricsLine> read_metrics(const std::string& path);
 
 /// What a progress line says of a step: losses and tokens per second.
 std::string headline(const StepMetrics& metrics);
