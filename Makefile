@@ -31,7 +31,7 @@ bench: build ## every kernel and one training step, as fractions of this machine
 	$(BUILD)/tessera_bench
 
 verify-ranks: build ## 1 to 4 ranks, processes and threads, give the same bits
-	tests/launch/verify_ranks.sh $(BUILD)/tessera
+	$(BUILD)/launch_test --gtest_filter='VerifyRanks*'
 
 sanitize: ## fast tests under the address, undefined-behaviour and thread sanitizers
 	tests/sanitize.sh

@@ -1,0 +1,127 @@
+#include "launch/train.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "data/synthetic.h"
+#include "parallel/checkpoint.h"
+#include "tests/support/run_results.h"
+
+namespace tessera {
+namespace {
+
+namespace fs = std::filesystem;
+
+class TrainTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("tessera_train_" + std::to_string(::getpid()) + "_" +
+                                           testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    write_synthetic_dataset((folder_ / "data").string(), 7);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  Config config(const std::string& feed_forward) const {
+    Config config;
+    config.data = (folder_ / "data").string();
+    config.steps = 12;
+    config.save_every = 100;
+    config.threads = 1;
+    config.model.vocab = 64;
+    config.model.width = 32;
+    config.model.layers = 2;
+    config.model.heads = 2;
+    config.model.hidden = 48;
+    config.model.feed_forward = {feed_forward};
+    config.loader.micro_batches = 5;  // not a multiple of 2, 3 or 4 ranks
+    config.loader.mixed_units = 2;
+    config.loader.text_units = 1;
+    config.schedule.warmup = 2;
+    config.schedule.peak = 3e-3f;
+    return config;
+  }
+
+  /// Trains and returns the folder of the last checkpoint.
+  std::string run(Config config, const std::string& name, int ranks) const {
+    config.out = (folder_ / name).string();
+    run_ranks(ranks, [&](Communicator& world) { EXPECT_EQ(train(config, world), 0); });
+    return latest_checkpoint(config.out).value();
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(TrainTest, LossFalls) {
+  Config settings = config("2t2i");
+  settings.steps = 60;
+  run(settings, "one", 1);
+  const std::vector<double> loss = losses(folder_ / "one");
+  ASSERT_EQ(loss.size(), 60u);
+  EXPECT_LT(loss.back(), loss.front() - 0.5);
+}
+
+TEST_F(TrainTest, RanksAndThreadsGiveTheSameBits) {
+  for (const char* compute : {"f32", "bf16"}) {
+    Config settings = config("2t2i");
+    settings.compute = compute;
+    const std::string base = std::string(compute) + "_";
+    const auto expected = checkpoint_bits(run(settings, base + "1", 1));
+    ASSERT_FALSE(expected.empty());
+    for (int ranks : {2, 3, 4}) {
+      const std::string name = base + std::to_string(ranks);
+      EXPECT_EQ(checkpoint_bits(run(settings, name, ranks)), expected) << ranks << " ranks, " << compute;
+      EXPECT_EQ(losses(folder_ / name), losses(folder_ / (base + "1"))) << ranks << " ranks, " << compute;
+    }
+    settings.threads = 2;
+    EXPECT_EQ(checkpoint_bits(run(settings, base + "threads", 1)), expected) << "2 threads, " << compute;
+    settings.reshard_after_forward = true;
+    EXPECT_EQ(checkpoint_bits(run(settings, base + "reshard", 2)), expected) << "resharded, " << compute;
+  }
+}
+
+TEST_F(TrainTest, ResumeOnOtherRanksEqualsARunThatNeverStopped) {
+  for (const char* feed_forward : {"1t1i", "moe_4x"}) {
+    Config settings = config(feed_forward);
+    const std::string base = feed_forward;
+    const auto expected = checkpoint_bits(run(settings, base + "_whole", 1));
+    Config half = settings;
+    half.stop_at = 5;
+    run(half, base + "_parts", 3);
+    EXPECT_EQ(checkpoint_bits(run(settings, base + "_parts", 2)), expected);
+    EXPECT_EQ(losses(folder_ / (base + "_parts")), losses(folder_ / (base + "_whole")));
+  }
+}
+
+TEST_F(TrainTest, RefusesWhatDoesNotFit) {
+  auto message = [&](Config settings, int ranks) -> std::string {
+    settings.out = (folder_ / "refused").string();
+    try {
+      run_ranks(ranks, [&](Communicator& world) { train(settings, world); });
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(message(config("dense"), 6).find("6 ranks need at least as many, got 5"), std::string::npos);
+  Config vocab = config("dense");
+  vocab.model.vocab = 100;
+  EXPECT_NE(message(vocab, 2).find("model.vocab: is 100, the dataset"), std::string::npos);
+  Config missing = config("dense");
+  missing.data = (folder_ / "nowhere").string();
+  EXPECT_NE(message(missing, 1).find("nowhere"), std::string::npos);
+  run(config("dense"), "refused", 1);
+  Config wider = config("dense");
+  wider.model.width = 64;
+  wider.steps = 20;
+  EXPECT_NE(message(wider, 1).find("is [64, 32] there, [64, 64] in this model"), std::string::npos)
+      << message(wider, 1);
+  Config fresh = config("dense");
+  fresh.resume = false;
+  EXPECT_NE(message(fresh, 1).find("resume is false but"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace tessera
