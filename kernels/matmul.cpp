@@ -1,67 +1,35 @@
 #include "kernels/matmul.h"
 
-#include <array>
-#include <utility>
+#include <vector>
 
 #include "kernels/backend.h"
-#include "kernels/cpu/matmul_tile.h"
+#include "kernels/cpu/bf16_matmul.h"
+#include "kernels/cpu/f32_matmul.h"
 #include "runtime/cpu_engine.h"
-
-#define TESSERA_KERNELS "kernels/cpu/matmul.inc"
-#include "kernels/cpu/each_isa.h"
 
 namespace tessera::kernels {
 namespace {
 
 using cpu::Matrix;
 using cpu::Product;
-using cpu::TileSize;
-
-// Enough tiles a thread that the last one to finish is not long alone; narrower or shorter ones would pack
-// too often.
-constexpr int64_t kTilesPerThread = 8;
-constexpr int64_t kLeastColumns = 128;
-constexpr int64_t kLeastRows = 64;
-
-/// product_of(g), g < groups, is the product of one group.
-template <class ProductOf>
-TileSize tile_size(int64_t groups, const ProductOf& product_of, int threads) {
-  TileSize size;
-  if (threads == 1) return size;
-  for (;;) {
-    int64_t tiles = 0;
-    for (int64_t g = 0; g < groups; ++g) tiles += size.tiles(product_of(g));
-    if (tiles >= kTilesPerThread * threads) return size;
-    if (size.columns > kLeastColumns)
-      size.columns /= 2;
-    else if (size.rows > kLeastRows)
-      size.rows /= 2;
-    else
-      return size;
-  }
-}
-
-template <class ProductOf>
-void multiply(int64_t groups, const ProductOf& product_of, Stream stream) {
-  ThreadPool& pool = engine_of(stream).pool;
-  const TileSize size = tile_size(groups, product_of, pool.threads());
-  const int64_t scratch_floats = size.scratch_floats();
-  const Tensor scratch = Tensor::empty({pool.threads(), scratch_floats}, DType::f32, stream);
-  auto* const multiply_tile = cpu::select(stream, avx2::multiply_tile, avx512::multiply_tile);
-  int64_t tiles = 0;
-  for (int64_t g = 0; g < groups; ++g) tiles += size.tiles(product_of(g));
-  pool.run(tiles, [&](int64_t index, int worker) {
-    int64_t g = 0;
-    for (int64_t here; index >= (here = size.tiles(product_of(g))); ++g) index -= here;
-    const Product product = product_of(g);
-    multiply_tile(product, size.tile(product, index), scratch.data<float>() + worker * scratch_floats);
-  });
-}
 
 /// Rows [row, ...) of a tensor as a matrix with columns columns.
 Matrix rows_from(const Tensor& tensor, int64_t row, int64_t columns, bool transposed = false) {
   char* const data = static_cast<char*>(tensor.bytes_data());
   return {data + row * columns * bytes_of(tensor.dtype()), tensor.dtype(), columns, transposed};
+}
+
+/// product_of(group, first row, rows) for every group; weight is [..., out, in].
+template <class ProductOf>
+void multiply(const char* who, const Tensor& weight, RowOffsets offsets, Stream stream,
+              const ProductOf& product_of) {
+  CpuEngine& engine = engine_of(stream);
+  TraceRange range(engine.trace, who);
+  std::vector<Product> products;
+  for (size_t g = 0; g + 1 < offsets.size(); ++g)
+    products.push_back(product_of(static_cast<int64_t>(g), offsets[g], offsets[g + 1] - offsets[g]));
+  const bool rounds = engine.isa >= Isa::amx && weight.count() > 0 && products.front().b.dtype == DType::bf16;
+  return rounds ? cpu::multiply_bf16(products, stream) : cpu::multiply_f32(products, stream);
 }
 
 void check_rows(const char* who, const char* name, const Tensor& tensor, int64_t rows, int64_t columns) {
@@ -88,52 +56,42 @@ void check_groups(const char* who, const Tensor& rows, const Tensor& weight, Row
                   " before ", offsets[g + 1]);
 }
 
-/// Sizes common to the three products, from the weight (or its gradient) and the offsets.
-struct Sizes {
-  int64_t groups, out, in;
-
-  Sizes(const Tensor& weight, RowOffsets offsets)
-      : groups(static_cast<int64_t>(offsets.size()) - 1), out(weight.shape()[-2]), in(weight.shape()[-1]) {}
-};
-
 }  // namespace
 
 template <>
 void matmul_forward<Backend::cpu>(const Tensor& x, const Tensor& weight, const Tensor& y, RowOffsets offsets,
                                   Stream stream) {
-  TraceRange range(engine_of(stream).trace, "matmul_forward");
-  const auto [groups, out, in] = Sizes(weight, offsets);
-  const auto product_of = [&, out = out, in = in](int64_t g) -> Product {
-    const int64_t row = offsets[g], rows = offsets[g + 1] - row;
+  const int64_t out = weight.shape()[-2], in = weight.shape()[-1];
+  multiply("matmul_forward", weight, offsets, stream, [&](int64_t g, int64_t row, int64_t rows) -> Product {
     return {
         rows, out, in, rows_from(x, row, in), rows_from(weight, g * out, in, true), rows_from(y, row, out)};
-  };
-  multiply(groups, product_of, stream);
+  });
 }
 
 template <>
 void matmul_backward_input<Backend::cpu>(const Tensor& dy, const Tensor& weight, const Tensor& dx,
                                          RowOffsets offsets, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "matmul_backward_input");
-  const auto [groups, out, in] = Sizes(weight, offsets);
-  const auto product_of = [&, out = out, in = in](int64_t g) -> Product {
-    const int64_t row = offsets[g], rows = offsets[g + 1] - row;
-    return {rows, in, out, rows_from(dy, row, out), rows_from(weight, g * out, in), rows_from(dx, row, in)};
-  };
-  multiply(groups, product_of, stream);
+  const int64_t out = weight.shape()[-2], in = weight.shape()[-1];
+  multiply(
+      "matmul_backward_input", weight, offsets, stream, [&](int64_t g, int64_t row, int64_t rows) -> Product {
+        return {
+            rows, in, out, rows_from(dy, row, out), rows_from(weight, g * out, in), rows_from(dx, row, in)};
+      });
 }
 
 template <>
 void matmul_backward_weight<Backend::cpu>(const Tensor& dy, const Tensor& x, const Tensor& dweight,
                                           RowOffsets offsets, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "matmul_backward_weight");
-  const auto [groups, out, in] = Sizes(dweight, offsets);
-  const auto product_of = [&, out = out, in = in](int64_t g) -> Product {
-    const int64_t row = offsets[g], rows = offsets[g + 1] - row;
-    return {
-        out, in, rows, rows_from(dy, row, out, true), rows_from(x, row, in), rows_from(dweight, g * out, in)};
-  };
-  multiply(groups, product_of, stream);
+  const int64_t out = dweight.shape()[-2], in = dweight.shape()[-1];
+  multiply("matmul_backward_weight", dweight, offsets, stream,
+           [&](int64_t g, int64_t row, int64_t rows) -> Product {
+             return {out,
+                     in,
+                     rows,
+                     rows_from(dy, row, out, true),
+                     rows_from(x, row, in),
+                     rows_from(dweight, g * out, in)};
+           });
 }
 
 void matmul_forward(const Tensor& x, const Tensor& weight, const Tensor& y, RowOffsets offsets,

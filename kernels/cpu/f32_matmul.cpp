@@ -1,0 +1,91 @@
+#include "kernels/cpu/f32_matmul.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "kernels/cpu/select.h"
+#include "runtime/tensor.h"
+
+namespace tessera::kernels::cpu {
+namespace {
+
+// Sizes in floats of what multiply_tile() packs.  A block of B, kDepth x kMostColumns, takes half of a 1 MiB L2; a
+// panel of A, up to 14 rows of it, half of a 32 KiB L1.
+constexpr int64_t kDepth = 256;
+constexpr int64_t kMostColumns = 512;
+constexpr int64_t kMostRows = 1024;
+constexpr int64_t kPanelStride =
+    kDepth + 16;  // no power of two: rows of a panel fall on different cache sets
+constexpr int64_t kPanelFloats = 16 * kPanelStride;
+constexpr int64_t kBlockFloats = kDepth * kMostColumns;
+
+// Enough tiles a thread that the last one to finish is not long alone; narrower or shorter ones would pack too often.
+constexpr int64_t kTilesPerThread = 8;
+constexpr int64_t kLeastColumns = 128;
+constexpr int64_t kLeastRows = 64;
+
+/// Elements of C that one thread computes, over the whole summed dim: cuts may follow the number of threads because an
+/// element's chain of multiply-adds stays the same wherever they are.
+struct Tile {
+  int64_t row, rows, column, columns;
+};
+
+/// The largest tile of a call.  The tiles of one product are near equal.
+struct TileSize {
+  int64_t rows = kMostRows, columns = kMostColumns;
+
+  int64_t tiles(const Product& product) const { return parts(product.m, rows) * parts(product.n, columns); }
+
+  /// Consecutive tiles share columns, that is the same part of B.
+  Tile tile(const Product& product, int64_t index) const {
+    const int64_t row_parts = parts(product.m, rows), column_parts = parts(product.n, columns);
+    const int64_t i = index % row_parts, j = index / row_parts;
+    // Columns are cut at multiples of 32, the widest register block, so that only the last tile has a ragged edge.
+    const auto column_cut = [&](int64_t cut) {
+      return std::min(product.n, parts(product.n * cut, column_parts * 32) * 32);
+    };
+    const int64_t row = product.m * i / row_parts, column = column_cut(j);
+    return {row, product.m * (i + 1) / row_parts - row, column, column_cut(j + 1) - column};
+  }
+};
+
+TileSize tile_size(std::span<const Product> products, int threads) {
+  TileSize size;
+  if (threads == 1) return size;
+  for (;;) {
+    int64_t tiles = 0;
+    for (const Product& product : products) tiles += size.tiles(product);
+    if (tiles >= kTilesPerThread * threads) return size;
+    if (size.columns > kLeastColumns)
+      size.columns /= 2;
+    else if (size.rows > kLeastRows)
+      size.rows /= 2;
+    else
+      return size;
+  }
+}
+
+}  // namespace
+}  // namespace tessera::kernels::cpu
+
+#define TESSERA_KERNELS "kernels/cpu/f32_matmul.inc"
+#include "kernels/cpu/each_isa.h"
+
+namespace tessera::kernels::cpu {
+
+void multiply_f32(std::span<const Product> products, Stream stream) {
+  const int threads = engine_of(stream).pool.threads();
+  const TileSize size = tile_size(products, threads);
+  const int64_t scratch_floats = kPanelFloats + kBlockFloats + size.rows * size.columns;
+  const Tensor scratch = Tensor::empty({threads, scratch_floats}, DType::f32, stream);
+  auto* const multiply_tile = select(stream, avx2::multiply_tile, avx512::multiply_tile);
+  for_each_part(
+      products, stream, [&](const Product& product) { return size.tiles(product); },
+      [&](size_t index, int64_t part, int worker) {
+        const Product& product = products[index];
+        multiply_tile(product, size.tile(product, part), scratch.data<float>() + worker * scratch_floats);
+      });
+}
+
+}  // namespace tessera::kernels::cpu
