@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <vector>
 
@@ -18,6 +19,16 @@ constexpr DType kFloats[] = {DType::f32, DType::bf16};
 std::vector<Isa> f32_levels() {
   std::vector<Isa> levels = {Isa::avx2};
   if (detect_isa() >= Isa::avx512) levels.push_back(Isa::avx512);
+  return levels;
+}
+
+/// Products of bf16 operands need AMX to be fast, but AVX512_BF16 is enough to run them.
+bool runs_bf16_products() { return detect_isa() == Isa::amx || __builtin_cpu_supports("avx512bf16"); }
+
+/// Also the level that multiplies bf16, where the processor can.
+std::vector<Isa> all_levels() {
+  std::vector<Isa> levels = f32_levels();
+  if (runs_bf16_products()) levels.push_back(Isa::amx);
   return levels;
 }
 
@@ -185,7 +196,7 @@ TEST(Matmul, EveryElementIsOneChainOfMultiplyAdds) {
 // blocks.
 TEST(Matmul, RowsDoNotDependOnTheirNumber) {
   constexpr int64_t kRows = 257, kIn = 300, kOut = 45;
-  for (Isa isa : f32_levels())
+  for (Isa isa : all_levels())
     for (int threads : {1, 2})
       for (DType dtype : kFloats) {
         CpuEngine engine(threads, isa);
@@ -225,35 +236,38 @@ TEST(Matmul, ThreadsAndLevelsGiveTheSameBits) {
 }
 
 TEST(Matmul, GroupsAreSeparateProducts) {
-  CpuEngine engine(2);
-  const Stream stream = engine.stream();
-  constexpr int64_t kIn = 70, kOut = 50;
-  const Problem together({0, 0, 10, 110, 110, 113}, kIn, kOut, DType::bf16, DType::bf16, DType::f32, stream);
-  together.run();
-  for (size_t g = 0; g < 5; ++g) {
-    const int64_t begin = together.offsets[g], rows = together.offsets[g + 1] - begin;
-    const std::vector<int64_t> offsets = {0, rows};
-    const Tensor weight = together.weight.slice(int64_t(g) * kOut * kIn, {kOut, kIn});
-    const Tensor x = together.x.slice(begin * kIn, {rows, kIn}),
-                 dy = together.dy.slice(begin * kOut, {rows, kOut});
-    const Tensor y = Tensor::empty({rows, kOut}, DType::f32, stream),
-                 dx = Tensor::empty({rows, kIn}, DType::f32, stream);
-    const Tensor dweight = Tensor::empty({kOut, kIn}, DType::f32, stream);
-    matmul_forward(x, weight, y, offsets, stream);
-    matmul_backward_input(dy, weight, dx, offsets, stream);
-    matmul_backward_weight(dy, x, dweight, offsets, stream);
-    EXPECT_TRUE(same_bits(y, together.y.slice(begin * kOut, {rows, kOut}))) << "group " << g;
-    EXPECT_TRUE(same_bits(dx, together.dx.slice(begin * kIn, {rows, kIn}))) << "group " << g;
-    EXPECT_TRUE(same_bits(dweight, together.dweight.slice(int64_t(g) * kOut * kIn, {kOut, kIn})))
-        << "group " << g;
-    if (rows > 0) continue;
-    for (float value : dweight.values<float>()) ASSERT_EQ(std::bit_cast<uint32_t>(value), 0u);
+  for (Isa isa : all_levels()) {
+    CpuEngine engine(2, isa);
+    const Stream stream = engine.stream();
+    constexpr int64_t kIn = 70, kOut = 50;
+    const Problem together({0, 0, 10, 110, 110, 113}, kIn, kOut, DType::bf16, DType::bf16, DType::f32,
+                           stream);
+    together.run();
+    for (size_t g = 0; g < 5; ++g) {
+      const int64_t begin = together.offsets[g], rows = together.offsets[g + 1] - begin;
+      const std::vector<int64_t> offsets = {0, rows};
+      const Tensor weight = together.weight.slice(int64_t(g) * kOut * kIn, {kOut, kIn});
+      const Tensor x = together.x.slice(begin * kIn, {rows, kIn}),
+                   dy = together.dy.slice(begin * kOut, {rows, kOut});
+      const Tensor y = Tensor::empty({rows, kOut}, DType::f32, stream),
+                   dx = Tensor::empty({rows, kIn}, DType::f32, stream);
+      const Tensor dweight = Tensor::empty({kOut, kIn}, DType::f32, stream);
+      matmul_forward(x, weight, y, offsets, stream);
+      matmul_backward_input(dy, weight, dx, offsets, stream);
+      matmul_backward_weight(dy, x, dweight, offsets, stream);
+      EXPECT_TRUE(same_bits(y, together.y.slice(begin * kOut, {rows, kOut}))) << "group " << g;
+      EXPECT_TRUE(same_bits(dx, together.dx.slice(begin * kIn, {rows, kIn}))) << "group " << g;
+      EXPECT_TRUE(same_bits(dweight, together.dweight.slice(int64_t(g) * kOut * kIn, {kOut, kIn})))
+          << "group " << g;
+      if (rows > 0) continue;
+      for (float value : dweight.values<float>()) ASSERT_EQ(std::bit_cast<uint32_t>(value), 0u);
+    }
   }
 }
 
 TEST(Matmul, WritesInsideItsOutputsOnly) {
   constexpr int64_t kRows = 19, kIn = 21, kOut = 37, kAround = 16;
-  for (Isa isa : f32_levels())
+  for (Isa isa : all_levels())
     for (DType dtype : kFloats) {
       CpuEngine engine(1, isa);
       const Stream stream = engine.stream();
@@ -276,6 +290,72 @@ TEST(Matmul, WritesInsideItsOutputsOnly) {
         }
       }
     }
+}
+
+Tensor rounded(const Tensor& tensor) {
+  const Tensor result = Tensor::empty(tensor.shape(), DType::bf16, tensor.stream());
+  const std::vector<float> values = widened(tensor);
+  for (size_t i = 0; i < values.size(); ++i) result.values<bf16>()[i] = bf16(values[i]);
+  return result;
+}
+
+int64_t threads_of_this_process() {
+  int64_t count = 0;
+  for ([[maybe_unused]] const auto& task : std::filesystem::directory_iterator("/proc/self/task")) ++count;
+  return count;
+}
+
+TEST(Bf16Matmul, MatchesDoublePrecision) {
+  if (!runs_bf16_products()) GTEST_SKIP() << "the processor has neither AMX nor AVX512_BF16";
+  CpuEngine engine(2, Isa::amx);
+  for (const Sizes& sizes : kSizes)
+    for (DType out_dtype : kFloats) {
+      const Problem problem(sizes.offsets, sizes.in, sizes.out, DType::bf16, DType::bf16, out_dtype,
+                            engine.stream());
+      problem.run();
+      EXPECT_EQ(wrong_elements(problem), 0) << "rows to " << sizes.offsets.back() << ", in " << sizes.in
+                                            << ", out " << sizes.out << " -> " << out_dtype;
+    }
+}
+
+// 700 rows and 1100 columns: several chunks, blocks and panels of each product.
+TEST(Bf16Matmul, RoundsTheOtherOperandAndIgnoresThreads) {
+  if (!runs_bf16_products()) GTEST_SKIP() << "the processor has neither AMX nor AVX512_BF16";
+  const std::vector<int64_t> offsets = {0, 250, 250, 260, 700};
+  CpuEngine first(1, Isa::amx);
+  Problem expected(offsets, 90, 1100, DType::f32, DType::bf16, DType::f32, first.stream());
+  expected.dy = rounded(expected.dy);
+  expected.x = rounded(expected.x);
+  expected.run();
+  for (int threads : {1, 2, 3}) {
+    CpuEngine engine(threads, Isa::amx);
+    Problem problem(offsets, 90, 1100, DType::f32, DType::bf16, DType::f32, engine.stream());
+    const int64_t before = threads_of_this_process();
+    matmul_forward(problem.x, problem.weight, problem.y, offsets, engine.stream());
+    matmul_backward_input(problem.dy, problem.weight, problem.dx, offsets, engine.stream());
+    matmul_backward_weight(problem.dy, rounded(problem.x), problem.dweight, offsets, engine.stream());
+    EXPECT_EQ(threads_of_this_process(), before) << "oneDNN started threads of its own";
+    EXPECT_TRUE(same_bits(problem.y, expected.y)) << "threads " << threads;
+    EXPECT_TRUE(same_bits(problem.dx, expected.dx)) << "threads " << threads;
+    EXPECT_TRUE(same_bits(problem.dweight, expected.dweight)) << "threads " << threads;
+  }
+}
+
+// The gradient of the weight sums over rows, so its bits depend on them; they may not depend on the other columns.
+TEST(Bf16Matmul, WeightGradientsDoNotDependOnTheirNumber) {
+  if (!runs_bf16_products()) GTEST_SKIP() << "the processor has neither AMX nor AVX512_BF16";
+  CpuEngine engine(2, Isa::amx);
+  constexpr int64_t kRows = 300, kIn = 40, kOut = 130;
+  const Problem whole({0, kRows}, kIn, kOut, DType::bf16, DType::bf16, DType::f32, engine.stream());
+  whole.run();
+  for (int64_t out : {1, 63, 64, 65, 129}) {
+    const Tensor dy = Tensor::empty({kRows, out}, DType::bf16, engine.stream());
+    for (int64_t r = 0; r < kRows; ++r)
+      for (int64_t n = 0; n < out; ++n) dy.data<bf16>()[r * out + n] = whole.dy.data<bf16>()[r * kOut + n];
+    const Tensor dweight = Tensor::empty({out, kIn}, DType::f32, engine.stream());
+    matmul_backward_weight(dy, whole.x, dweight, whole.offsets, engine.stream());
+    EXPECT_TRUE(same_bits(dweight, whole.dweight.slice(0, {out, kIn}))) << out << " columns";
+  }
 }
 
 TEST(Matmul, TakesNoMemoryFromTheSystemAgain) {
