@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "kernels/backend.h"
@@ -38,6 +39,20 @@ void draw(const ShardPiece& piece, uint64_t seed, float deviation) {
     });
   });
 }
+
+/// A trace range where there is a trace: meta streams have none.
+class Range {
+ public:
+  Range(Stream stream, const char* name) {
+    kernels::on_backend(stream, [&]<Backend B>() {
+      static_assert(B == Backend::cpu);
+      range_.emplace(engine_of(stream).trace, name);
+    });
+  }
+
+ private:
+  std::optional<TraceRange> range_;
+};
 
 }  // namespace
 
@@ -93,6 +108,7 @@ std::vector<ShardPiece> ShardGroup::pieces() const {
 
 void ShardGroup::gather() {
   if (!whole_valid_) {
+    const Range range(stream_, "gather_parameters");
     whole_.restore();
     Tensor part = shard_;
     if (options_.compute != DType::f32) {
@@ -150,6 +166,7 @@ void ShardGroup::exchange(Tensor flat_grad) {
     sum_.push(std::move(flat_grad));
     return;
   }
+  const Range range(stream_, "exchange_gradients");
   const std::vector<int64_t> send_counts(ranks, flat_grad.count() / communicator_->size());
   std::vector<int64_t> receive_counts(ranks, 0);
   std::fill_n(receive_counts.begin(), present, share_);

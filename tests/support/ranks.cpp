@@ -212,7 +212,9 @@ void expect_long_messages(Communicator& world) {
   const auto value = [](int64_t i) { return static_cast<uint8_t>(i % 251); };
   for (int64_t i = 0; i < send.count(); ++i) send.data<uint8_t>()[i] = value(i);
   const Tensor received = world.all_to_all(send, send_counts, room, receive_counts, stream).wait(stream);
-  for (int64_t i = 0; i < received.count(); ++i) ASSERT_EQ(received.data<uint8_t>()[i], value(i)) << i;
+  int64_t right = 0;
+  while (right < received.count() && received.data<uint8_t>()[right] == value(right)) ++right;
+  EXPECT_EQ(right, received.count()) << "elements arrived as they were sent";
 }
 
 }  // namespace tessera

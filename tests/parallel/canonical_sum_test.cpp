@@ -1,0 +1,114 @@
+#include "parallel/canonical_sum.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <functional>
+#include <numeric>
+
+#include "runtime/cpu_engine.h"
+#include "runtime/random.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kMostLeaves = 33;
+
+/// Numbers of very different size, so that every order of additions rounds differently.
+double leaf_value(int64_t leaf, int64_t element) {
+  const auto index = static_cast<uint64_t>(leaf * 1000 + element);
+  return std::ldexp(random_normal(1, Purpose("leaf"), index),
+                    static_cast<int>(random_below(1, Purpose("scale"), index, 20)));
+}
+
+/// The definition: the largest complete binary tree that leaves something over, then the rest in the same way.
+template <class Value>
+Value tree(int64_t begin, int64_t count, const std::function<Value(int64_t)>& leaf,
+           const std::function<Value(Value, Value)>& add) {
+  if (count == 1) return leaf(begin);
+  const auto low = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(count - 1)));
+  return add(tree(begin, low, leaf, add), tree(begin + low, count - low, leaf, add));
+}
+
+TEST(CanonicalSum, IsTheTreeOfItsDefinition) {
+  int64_t unlike_sequential = 0;
+  for (int64_t count = 1; count <= kMostLeaves; ++count) {
+    CanonicalSum<double> sum;
+    double sequential = 0;
+    for (int64_t leaf = 0; leaf < count; ++leaf) {
+      sum.push(leaf_value(leaf, 0));
+      sequential += leaf_value(leaf, 0);
+    }
+    const double expected = tree<double>(
+        0, count, [](int64_t leaf) { return leaf_value(leaf, 0); }, std::plus<double>());
+    const double total = sum.total();
+    EXPECT_EQ(total, expected) << count << " leaves";
+    EXPECT_TRUE(sum.empty());
+    unlike_sequential += total != sequential;
+  }
+  EXPECT_GT(unlike_sequential, 10);  // otherwise any order would have passed
+}
+
+TEST(CanonicalSum, AddsTensorsInTheSameTree) {
+  constexpr int64_t kElements = 37;
+  CpuEngine engine;
+  for (int64_t count : {1, 2, 3, 4, 7, 8, 13, 33}) {
+    CanonicalSum<Tensor> sum;
+    for (int64_t leaf = 0; leaf < count; ++leaf) {
+      std::vector<float> values;
+      for (int64_t i = 0; i < kElements; ++i) values.push_back(static_cast<float>(leaf_value(leaf, i)));
+      sum.push(Tensor::from(values, {kElements}, engine.stream()));
+    }
+    const Tensor total = sum.total();
+    for (int64_t i = 0; i < kElements; ++i) {
+      const float expected = tree<float>(
+          0, count, [i](int64_t leaf) { return static_cast<float>(leaf_value(leaf, i)); },
+          std::plus<float>());
+      EXPECT_EQ(total.data<float>()[i], expected) << count << " leaves, element " << i;
+    }
+  }
+}
+
+TEST(CanonicalSum, LeavesSharedOperandsAlone) {
+  CpuEngine engine;
+  const std::vector<float> one{1, 2}, ten{10, 20};
+  const Tensor low = Tensor::from(one, {2}, engine.stream()), high = Tensor::from(ten, {2}, engine.stream());
+  CanonicalSum<Tensor> sum;
+  sum.push(low);
+  sum.push(high);
+  const Tensor total = sum.total();
+  EXPECT_EQ(total.data<float>()[1], 22);
+  EXPECT_EQ(low.data<float>()[1], 2);
+  EXPECT_EQ(high.data<float>()[1], 20);
+
+  const void* memory = nullptr;  // an operand that nobody else holds becomes the sum
+  Tensor own = Tensor::from(one, {2}, engine.stream());
+  memory = own.bytes_data();
+  EXPECT_EQ(canonical_add(std::move(own), high).bytes_data(), memory);
+  own = Tensor::from(one, {2}, engine.stream());
+  memory = own.bytes_data();
+  EXPECT_EQ(canonical_add(high, std::move(own)).bytes_data(), memory);
+}
+
+TEST(CanonicalSum, HoldsFewPartialSums) {
+  CpuEngine engine;
+  CanonicalSum<Tensor> sum;
+  const int64_t size = Allocator::rounded(4000);
+  for (int leaf = 0; leaf < 32; ++leaf) sum.push(Tensor::zeros({1000}, DType::f32, engine.stream()));
+  EXPECT_EQ(engine.memory.statistics().live_bytes, size);
+  EXPECT_LE(engine.memory.statistics().peak_bytes, 6 * size);  // heights 0 to 4 and the leaf in hand
+}
+
+TEST(CanonicalSum, StartsOver) {
+  CanonicalSum<double> sum;
+  EXPECT_EQ(sum.total(), 0);
+  sum.push(3);
+  EXPECT_EQ(sum.total(), 3);
+  sum.push(4);
+  EXPECT_EQ(sum.total(), 4);
+  EXPECT_FALSE(CanonicalSum<Tensor>().total());
+}
+
+}  // namespace
+}  // namespace tessera

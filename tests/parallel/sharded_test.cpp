@@ -1,0 +1,454 @@
+#include "parallel/sharded.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <mutex>
+
+#include "autograd/functions.h"
+#include "autograd/optimizer.h"
+#include "runtime/cpu_engine.h"
+#include "runtime/random.h"
+
+namespace tessera {
+namespace {
+
+constexpr uint64_t kSeed = 7;
+constexpr float kDeviation = 0.5f;
+constexpr int64_t kRows = 6;
+
+/// Sizes that no rank count divides; one parameter that no gradient reaches.
+struct Lower {
+  Parameter weight{{7, 5}};
+  Parameter scale{{7}, Init::ones};
+  Parameter unused{{2, 3}};
+
+  Var operator()(const Var& x) { return rms_norm(matmul(x, weight), scale, 1e-6f); }
+};
+
+/// Uses its parameter twice.
+struct Upper {
+  Parameter weight{{3, 7}};
+  Parameter offset{{2}, Init::zeros};
+
+  Var operator()(const Var& x) { return add(matmul(x, weight), matmul(x, weight)); }
+};
+
+struct Model {
+  Sharded<Lower> lower;
+  Sharded<Upper> upper;
+
+  void bind(Communicator& communicator, Stream stream, ShardOptions options) {
+    lower.layer.weight.name = "lower.weight";
+    lower.layer.scale.name = "lower.scale";
+    lower.layer.unused.name = "lower.unused";
+    upper.layer.weight.name = "upper.weight";
+    upper.layer.offset.name = "upper.offset";
+    lower.group.bind({&lower.layer.weight, &lower.layer.scale, &lower.layer.unused}, communicator, stream,
+                     options, kSeed, kDeviation);
+    upper.group.bind({&upper.layer.weight, &upper.layer.offset}, communicator, stream, options, kSeed,
+                     kDeviation);
+  }
+  Var operator()(const Var& x) { return upper(lower(x)); }
+  Shards shards(Communicator& communicator) { return {{&lower.group, &upper.group}, communicator}; }
+};
+
+Tensor drawn(const char* purpose, int64_t leaf, Shape shape, DType dtype, Stream stream) {
+  std::vector<float> values;
+  for (int64_t i = 0; i < shape.count(); ++i)
+    values.push_back(
+        static_cast<float>(random_normal(kSeed, Purpose(purpose), static_cast<uint64_t>(leaf * 1000 + i))));
+  return cast(Tensor::from(values, shape, stream), dtype).value();
+}
+
+/// Forward and backward of one micro-batch.
+void run_leaf(Model& model, int64_t leaf, DType compute, Stream stream) {
+  Tape tape;
+  const Var y = model(drawn("x", leaf, {kRows, 5}, compute, stream));
+  tape.backward(y, drawn("dy", leaf, {kRows, 3}, compute, stream));
+}
+
+/// Whole parameters by name, put together from the pieces of all ranks.
+class Whole {
+ public:
+  void add(const ShardPiece& piece, const Tensor& part) {
+    std::lock_guard hold(lock_);
+    std::vector<float>& values = values_[piece.parameter->name];
+    values.resize(static_cast<size_t>(piece.parameter->shape.count()),
+                  std::numeric_limits<float>::quiet_NaN());
+    std::ranges::copy(part.values<float>(), values.begin() + piece.begin);
+  }
+  const std::map<std::string, std::vector<float>>& values() const { return values_; }
+  friend bool operator==(const Whole& a, const Whole& b) {
+    return a.values_ == b.values_;
+  }  // NaN never equals
+
+ private:
+  std::mutex lock_;
+  std::map<std::string, std::vector<float>> values_;
+};
+
+struct Training {
+  int ranks = 1;
+  int64_t leaves = 1;
+  ShardOptions options{};
+  int threads = 1;
+  int64_t steps = 2;
+};
+
+struct Result {
+  Whole values, gradients;    ///< after the last step
+  std::vector<double> norms;  ///< of each step
+};
+
+void run_round(Model& model, Shards& shards, int64_t first, const Training& training,
+               const Communicator& world, Stream stream) {
+  const int present = static_cast<int>(std::min<int64_t>(world.size(), training.leaves - first));
+  shards.begin_round(present);
+  if (world.rank() < present)
+    run_leaf(model, first + world.rank(), training.options.compute, stream);
+  else
+    shards.idle_round();
+}
+
+void train_on(Communicator& world, const Training& training, Result& result) {
+  CpuEngine engine(training.threads);
+  Model model;
+  model.bind(world, engine.stream(), training.options);
+  Shards shards = model.shards(world);
+  const std::vector<ShardPiece> pieces = shards.pieces();
+  std::vector<Optimized> ranges;
+  for (const ShardPiece& piece : pieces)
+    ranges.push_back({piece.value, piece.grad, piece.parameter->decays()});
+  AdamW optimizer(ranges, {});
+  for (int64_t step = 0; step < training.steps; ++step) {
+    for (int64_t first = 0; first < training.leaves; first += world.size())
+      run_round(model, shards, first, training, world, engine.stream());
+    shards.finish_step();
+    const double norm = shards.gradient_norm();
+    if (world.rank() == 0) result.norms.push_back(norm);
+    optimizer.step(step, 0.1f, 1.0f);
+    shards.invalidate();
+  }
+  for (const ShardPiece& piece : pieces) {
+    result.values.add(piece, piece.value);
+    result.gradients.add(piece, piece.grad);
+  }
+}
+
+void train(const Training& training, Result& result) {
+  run_ranks(training.ranks, [&](Communicator& world) { train_on(*checked(world), training, result); });
+}
+
+void expect_same(const Result& one, const Result& other) {
+  EXPECT_TRUE(one.values == other.values);
+  EXPECT_TRUE(one.gradients == other.gradients);
+  EXPECT_EQ(one.norms, other.norms);
+}
+
+TEST(Sharded, AnyNumberOfRanksTrainsLikeOne) {
+  for (DType compute : {DType::f32, DType::bf16}) {
+    for (int64_t leaves : {1, 2, 3, 5, 8}) {
+      Result one;
+      train({.ranks = 1, .leaves = leaves, .options = {compute, true}}, one);
+      for (int ranks : {2, 3, 4, 5}) {
+        SCOPED_TRACE(str(compute, ", ", leaves, " leaves, ", ranks, " ranks"));
+        Result other;
+        train({.ranks = ranks, .leaves = leaves, .options = {compute, true}}, other);
+        expect_same(one, other);
+      }
+    }
+  }
+}
+
+TEST(Sharded, KeepingWholeParametersChangesNothing) {
+  for (int ranks : {1, 3}) {
+    Result resharded, kept;
+    train({.ranks = ranks, .leaves = 4, .options = {DType::bf16, true}}, resharded);
+    train({.ranks = ranks, .leaves = 4, .options = {DType::bf16, false}}, kept);
+    expect_same(resharded, kept);
+  }
+}
+
+TEST(Sharded, ThreadsChangeNothing) {
+  Result one, two;
+  train({.ranks = 2, .leaves = 3, .threads = 1}, one);
+  train({.ranks = 2, .leaves = 3, .threads = 2}, two);
+  expect_same(one, two);
+}
+
+TEST(Sharded, TrainingMovesEveryReachedParameter) {
+  Result before, after;
+  train({.ranks = 2, .leaves = 3, .steps = 0}, before);
+  train({.ranks = 2, .leaves = 3, .steps = 2}, after);
+  for (const auto& [name, values] : before.values.values()) {
+    const std::vector<float>& gradient = after.gradients.values().at(name);
+    const bool reached = name != "lower.unused" && name != "upper.offset";
+    EXPECT_EQ(std::ranges::any_of(gradient, [](float g) { return g != 0; }), reached) << name;
+    EXPECT_EQ(values != after.values.values().at(name), name != "upper.offset") << name;
+  }
+}
+
+/// The gradients of one leaf without any sharding.
+std::map<std::string, std::vector<float>> plain_gradients(int64_t leaf) {
+  std::map<std::string, std::vector<float>> gradients;
+  run_ranks(1, [&](Communicator& world) {
+    CpuEngine engine;
+    const Stream stream = engine.stream();
+    Model model;
+    model.bind(world, stream, {});
+    std::map<Parameter*, Tensor> masters;
+    for (ShardGroup* group : {&model.lower.group, &model.upper.group})
+      for (const ShardPiece& piece : group->pieces())
+        masters[const_cast<Parameter*>(piece.parameter)] = piece.value;  // NOLINT: the test owns the model
+    for (auto& [parameter, value] : masters) {
+      parameter->value = value.reshape(parameter->shape);
+      parameter->grad = Tensor::zeros(parameter->shape, DType::f32, stream);
+    }
+    Tape tape;
+    const Var y = model.upper.layer(model.lower.layer(drawn("x", leaf, {kRows, 5}, DType::f32, stream)));
+    tape.backward(y, drawn("dy", leaf, {kRows, 3}, DType::f32, stream));
+    for (auto& [parameter, value] : masters) {
+      const std::span<float> values = parameter->grad.values<float>();
+      gradients[parameter->name] = {values.begin(), values.end()};
+    }
+  });
+  return gradients;
+}
+
+TEST(Sharded, GradientsAreTheTreeSumOfPlainOnes) {
+  // Three leaves: (0 + 1) + 2.
+  std::map<std::string, std::vector<float>> expected = plain_gradients(0);
+  for (int64_t leaf : {1, 2})
+    for (const auto& [name, gradient] : plain_gradients(leaf))
+      for (size_t i = 0; i < gradient.size(); ++i) expected[name][i] += gradient[i];
+  for (int ranks : {1, 2, 3}) {
+    Result result;
+    train({.ranks = ranks, .leaves = 3, .steps = 1}, result);
+    EXPECT_EQ(result.gradients.values(), expected) << ranks << " ranks";
+  }
+}
+
+TEST(Sharded, InitialValuesAreFunctionsOfSeedNameAndElement) {
+  for (int ranks : {1, 2, 3, 4}) {
+    Result start;
+    train({.ranks = ranks, .steps = 0}, start);
+    for (const auto& [name, values] : start.values.values()) {
+      for (size_t i = 0; i < values.size(); ++i) {
+        const float expected = name == "lower.scale" ? 1
+                               : name == "upper.offset"
+                                   ? 0
+                                   : kDeviation * static_cast<float>(random_normal(kSeed, Purpose(name), i));
+        ASSERT_EQ(values[i], expected) << name << ", element " << i << ", " << ranks << " ranks";
+      }
+    }
+    EXPECT_EQ(start.values.values().size(), 5u);
+  }
+}
+
+TEST(Sharded, DrawingDoesNotDependOnThreads) {
+  auto draw = [](int threads) {
+    std::vector<float> values;
+    run_ranks(1, [&values, threads](Communicator& world) {
+      CpuEngine engine(threads);
+      Parameter parameter({300, 333});
+      parameter.name = "large";
+      ShardGroup group;
+      group.bind({&parameter}, world, engine.stream(), {}, kSeed, 1);
+      const Tensor drawn = group.pieces().at(0).value;
+      values.assign(drawn.values<float>().begin(), drawn.values<float>().end());
+    });
+    return values;
+  };
+  EXPECT_EQ(draw(1), draw(2));
+}
+
+TEST(Sharded, EvaluationNeedsNoTapeAndNoRound) {
+  for (int ranks : {1, 3}) {
+    std::vector<float> values;
+    run_ranks(ranks, [&values](Communicator& world) {
+      CpuEngine engine;
+      const std::unique_ptr<Communicator> careful = checked(world);
+      Model model;
+      model.bind(*careful, engine.stream(), {});
+      const Var y = model(drawn("x", 0, {kRows, 5}, DType::f32, engine.stream()));
+      EXPECT_FALSE(y.tracked());
+      if (world.rank() == 0)
+        values.assign(y.value().values<float>().begin(), y.value().values<float>().end());
+    });
+    static const std::vector<float> one = values;
+    EXPECT_EQ(values, one);
+  }
+}
+
+int64_t live_bytes(const CpuEngine& engine) { return engine.memory.statistics().live_bytes; }
+
+TEST(Sharded, WholeParametersLiveOnlyWhileUsed) {
+  run_ranks(2, [](Communicator& world) {
+    CpuEngine engine;
+    Parameter parameter({100, 100});
+    parameter.name = "p";
+    ShardGroup group;
+    group.bind({&parameter}, world, engine.stream(), {}, kSeed, 1);
+    const int64_t whole = Allocator::rounded(40000), part = Allocator::rounded(20000);
+    EXPECT_EQ(live_bytes(engine), 2 * part);
+    Tensor captured;
+    {
+      ShardGroup::Use use(group);
+      EXPECT_EQ(live_bytes(engine), 2 * part + whole);
+      captured = parameter.value;
+    }
+    EXPECT_EQ(live_bytes(engine), 2 * part);
+    EXPECT_THROW((void)captured.data<float>(), Error);
+    EXPECT_THROW((void)Var(parameter), Error);
+    ShardGroup::Use use(group);
+    EXPECT_EQ(captured.data<float>(), parameter.value.data<float>());
+  });
+}
+
+TEST(Sharded, ATapeDoesNotKeepWholeParameters) {
+  for (bool reshard : {true, false}) {
+    run_ranks(2, [reshard](Communicator& world) {
+      CpuEngine engine;
+      const Stream stream = engine.stream();
+      Model model;
+      model.bind(world, stream, {DType::f32, reshard});
+      Shards shards = model.shards(world);
+      const int64_t bound = live_bytes(engine);
+      // 35 + 7 + 6 and 21 + 2 elements over two ranks.
+      const int64_t wholes = Allocator::rounded(4 * 48) + Allocator::rounded(4 * 24);
+      const int64_t parts = Allocator::rounded(4 * 24) + Allocator::rounded(4 * 12);
+      shards.begin_round(2);
+      run_leaf(model, world.rank(), DType::f32, stream);
+      // The sum of the two leaves is what backward leaves behind.
+      EXPECT_EQ(live_bytes(engine), bound + parts + (reshard ? 0 : wholes));
+      shards.finish_step();
+      shards.invalidate();
+      EXPECT_EQ(live_bytes(engine), bound);
+      EXPECT_FALSE(model.lower.layer.weight.grad);
+    });
+  }
+}
+
+TEST(Sharded, OneRankPushesItsGradientWithoutACopy) {
+  run_ranks(1, [](Communicator& world) {
+    CpuEngine engine;
+    Parameter parameter({64, 1024});
+    parameter.name = "p";
+    ShardGroup group;
+    group.bind({&parameter}, world, engine.stream(), {}, kSeed, 1);
+    const int64_t bound = live_bytes(engine), size = Allocator::rounded(4 * 64 * 1024);
+    group.begin_round(1);
+    Tape tape;
+    { ShardGroup::Use use(group); }
+    tape.backward(tape.leaf(Tensor::zeros({1}, DType::f32, engine.stream()), [](const Tensor&) {}));
+    EXPECT_EQ(live_bytes(engine), bound + size);
+    EXPECT_LE(engine.memory.statistics().peak_bytes, bound + 2 * size + 2 * Allocator::rounded(4));
+  });
+}
+
+TEST(Sharded, RefusesWhatItCannotDo) {
+  run_ranks(1, [](Communicator& world) {
+    CpuEngine engine;
+    const Stream stream = engine.stream();
+    Parameter nameless({2});
+    ShardGroup group;
+    EXPECT_THROW(group.bind({&nameless}, world, stream, {}, kSeed, 1), Error);
+    Model model;
+    model.bind(world, stream, {});
+    EXPECT_THROW(model.bind(world, stream, {}), Error);
+    EXPECT_THROW((void)model.lower.layer(drawn("x", 0, {kRows, 5}, DType::f32, stream)), Error);  // no Use
+    EXPECT_THROW(run_leaf(model, 0, DType::f32, stream), Error);                                  // no round
+    Shards shards = model.shards(world);
+    EXPECT_THROW(shards.begin_round(2), Error);
+    shards.begin_round(1);
+    Tape tape;  // the same group twice in one round would push two leaves
+    const Var x = drawn("x", 0, {kRows, 5}, DType::f32, stream);
+    const Var y = add(model(x), model(x));
+    EXPECT_THROW(tape.backward(y, y.value()), Error);
+  });
+}
+
+TEST(Sharded, WorksWithoutStorage) {
+  run_ranks(2, [](Communicator& world) {
+    const Stream meta = Stream::meta();
+    Model model;
+    model.bind(world, meta, {DType::bf16, true});
+    Shards shards = model.shards(world);
+    for (int present : {2, 1}) {
+      shards.begin_round(present);
+      if (world.rank() >= present) {
+        shards.idle_round();
+        continue;
+      }
+      Tape tape;
+      const Var y = model(Tensor::empty({kRows, 5}, DType::bf16, meta));
+      EXPECT_EQ(tape.ledger().total().forward_flops, 2 * kRows * (35 + 2 * 21));
+      tape.backward(y, Tensor::like(y.value()));
+    }
+    shards.finish_step();
+    EXPECT_EQ(shards.gradient_norm(), 0);
+    int64_t owned = 0;
+    for (const ShardPiece& piece : shards.pieces()) owned += piece.value.count();
+    EXPECT_EQ(owned, world.rank() == 0 ? 24 + 12 : 24 + 11);
+  });
+}
+
+/// Norm over ranks of gradients set by hand.
+double norm_of(int ranks, const std::vector<float>& gradient) {
+  double norm = 0;
+  run_ranks(ranks, [&](Communicator& world) {
+    CpuEngine engine;
+    Parameter first({3}), rest({static_cast<int64_t>(gradient.size()) - 3});
+    first.name = "first";
+    rest.name = "rest";
+    ShardGroup group;
+    group.bind({&first, &rest}, world, engine.stream(), {}, kSeed, 1);
+    const Shards shards({&group}, world);
+    for (const ShardPiece& piece : shards.pieces()) {
+      const int64_t begin = piece.begin + (piece.parameter == &rest ? 3 : 0);
+      std::copy_n(gradient.begin() + begin, piece.grad.count(), piece.grad.data<float>());
+    }
+    const double own = shards.gradient_norm();
+    if (world.rank() == 0) norm = own;
+  });
+  return norm;
+}
+
+TEST(GradientNorm, HasTheSameBitsForAnyNumberOfRanks) {
+  std::vector<float> gradient;
+  double squares = 0;
+  for (uint64_t i = 0; i < 10'007; ++i) {
+    gradient.push_back(
+        static_cast<float>(std::ldexp(random_normal(3, Purpose("g"), i), static_cast<int>(i % 40) - 30)));
+    squares += double(gradient.back()) * gradient.back();
+  }
+  const double one = norm_of(1, gradient);
+  // Each square is cut to a multiple of 2^-52 of the largest, which itself is part of the sum.
+  EXPECT_NEAR(one, std::sqrt(squares), std::sqrt(squares) * static_cast<double>(gradient.size()) * 0x1p-51);
+  for (int ranks : {2, 3, 4}) EXPECT_EQ(norm_of(ranks, gradient), one) << ranks << " ranks";
+}
+
+TEST(GradientNorm, KeepsZeroInfinityAndNaN) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (int ranks : {1, 2, 3, 4}) {
+    std::vector<float> gradient(11, 0.0f);
+    EXPECT_EQ(norm_of(ranks, gradient), 0);
+    for (size_t at : {size_t{0}, size_t{5}, size_t{10}}) {
+      gradient.assign(11, 1.0f);
+      gradient[at] = kInfinity;
+      EXPECT_EQ(norm_of(ranks, gradient), kInfinity);
+      gradient[at] = std::nanf("");
+      EXPECT_TRUE(std::isnan(norm_of(ranks, gradient)));
+      gradient[(at + 3) % 11] = kInfinity;
+      EXPECT_TRUE(std::isnan(norm_of(ranks, gradient)));
+    }
+    EXPECT_EQ(norm_of(ranks, std::vector<float>(16, 3.0f)), 12);
+  }
+}
+
+}  // namespace
+}  // namespace tessera
