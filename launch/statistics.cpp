@@ -55,28 +55,33 @@ void StepStatistics::add(const Batch& batch, const Loss& loss, const Rows& rows,
   leaves_.push_back(std::move(numbers));
 }
 
-StepSummary StepStatistics::total(const StepPlan& plan, Communicator& world) {
-  // Every rank sends a row for each of its turns; ranks without a leaf in the last round send zeros that nobody reads.
-  size_t width = kModalities + 2;
-  for_each_expert_layer(model_, [&](const std::string&, const MixtureOfExperts& layer) {
-    width += 2 * layer.groups.size() + layer.labels.size();
-  });
-  const auto rounds = static_cast<size_t>((plan.leaves + world.size() - 1) / world.size());
+std::vector<double> sum_over_leaves(const std::vector<std::vector<double>>& rows, int64_t leaves, size_t width,
+                                    Communicator& world) {
+  // Ranks without a leaf in the last round send zeros that nobody reads.
+  const auto rounds = static_cast<size_t>((leaves + world.size() - 1) / world.size());
   std::vector<double> mine(rounds * width, 0.0);
-  for (size_t turn = 0; turn < leaves_.size(); ++turn)
-    std::copy(leaves_[turn].begin(), leaves_[turn].end(), mine.begin() + static_cast<int64_t>(turn * width));
-  leaves_.clear();
+  for (size_t turn = 0; turn < rows.size(); ++turn)
+    std::copy(rows[turn].begin(), rows[turn].end(), mine.begin() + static_cast<int64_t>(turn * width));
   const std::vector<double> all = all_gather_values(world, mine);
-
   std::vector<double> sums;
   for (size_t column = 0; column < width; ++column) {
     CanonicalSum<double> sum;
-    for (int64_t leaf = 0; leaf < plan.leaves; ++leaf) {
+    for (int64_t leaf = 0; leaf < leaves; ++leaf) {
       const auto rank = static_cast<size_t>(leaf % world.size()), turn = static_cast<size_t>(leaf / world.size());
       sum.push(all[(rank * rounds + turn) * width + column]);
     }
     sums.push_back(sum.total());
   }
+  return sums;
+}
+
+StepSummary StepStatistics::total(const StepPlan& plan, Communicator& world) {
+  size_t width = kModalities + 2;
+  for_each_expert_layer(model_, [&](const std::string&, const MixtureOfExperts& layer) {
+    width += 2 * layer.groups.size() + layer.labels.size();
+  });
+  const std::vector<double> sums = sum_over_leaves(leaves_, plan.leaves, width, world);
+  leaves_.clear();
 
   StepSummary summary;
   size_t at = 0;

@@ -24,6 +24,10 @@ struct StepSummary {
   std::map<std::string, double> unrouted;       ///< "block/group": share of candidate tokens without an expert
 };
 
+/// Sums by column over leaves in the canonical tree.  Leaf l is row l / ranks of rank l % ranks; each row has width numbers.
+/// Collective: every rank gets the sums.
+std::vector<double> sum_over_leaves(const std::vector<std::vector<double>>& rows, int64_t leaves, size_t width, Communicator& world);
+
 class StepStatistics {
  public:
   StepStatistics(const Transformer& model, const Vocabulary& vocabulary) : model_(model), vocabulary_(vocabulary) {}

@@ -229,8 +229,12 @@ void Shards::begin_round(int present) {
   for (ShardGroup* group : groups_) group->begin_round(present);
 }
 
-void Shards::idle_round() {
+void Shards::idle_forward() {
   for (ShardGroup* group : groups_) group->idle_forward();
+}
+
+void Shards::idle_round() {
+  idle_forward();
   for (size_t i = groups_.size(); i-- > 0;) groups_[i]->idle_backward();
 }
 

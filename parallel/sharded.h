@@ -113,6 +113,7 @@ class Shards {
   std::vector<ShardPiece> pieces() const;
   void begin_round(int present);
   void idle_round();
+  void idle_forward();   ///< the same for a forward pass alone
   void finish_step();
   void invalidate();
 

@@ -1,0 +1,22 @@
+#pragma once
+// Held-out loss beside what counting achieves.
+
+#include <string>
+
+#include "parallel/communicator.h"
+
+namespace tessera {
+
+struct EvaluateOptions {
+  std::string run;     ///< run folder; its latest checkpoint is evaluated, evaluation.json is written into it
+  std::string data;    ///< empty: what the model was trained on
+  int64_t units = 0;   ///< held-out units of each kind, 0 = all
+  int64_t threads = 0;
+};
+
+/// Nats per scored target on the validation split, by modality, image patches of one colour apart; collective.  Models
+/// whose experts choose among the tokens of a micro-batch see the future through that choice: the result then says
+/// "routing": "batch".  Rank 0 writes RUN/evaluation.json and prints a table.  Returns the exit code.
+int run_evaluate(const EvaluateOptions& options, Communicator& world);
+
+}  // namespace tessera
