@@ -22,6 +22,7 @@ namespace {
 /// Classes of targets that are counted apart.
 enum Part : size_t { kText, kImage, kImagePlain, kParts };
 constexpr const char* kPartNames[kParts] = {"text", "image", "image_plain"};
+constexpr size_t kColumns = 2 * kParts + 2;
 
 /// Micro-batches of the training composition that walk through all units once; the last ones hold what is left.
 std::vector<std::vector<UnitRef>> micro_batches(const TokenDataset& dataset, const LoaderConfig& loader, int64_t limit) {
@@ -39,10 +40,14 @@ std::vector<std::vector<UnitRef>> micro_batches(const TokenDataset& dataset, con
   return batches;
 }
 
-/// Per part: sum of nats and number of targets.
+/// Per part: sum of nats and number of targets; then rows and their forward floating-point operations.
 std::vector<double> score(TrainedModel& trained, const Batch& batch, const Vocabulary& vocabulary, const std::vector<uint8_t>& plain) {
-  const Loss loss = cross_entropy(trained.model()(rows_of(batch)), batch.targets, 1.0f, 0.0f);
-  std::vector<double> sums(2 * kParts, 0.0);
+  const Rows rows = rows_of(batch);
+  const Loss loss = cross_entropy(trained.model()(rows), batch.targets, 1.0f, 0.0f);
+  std::vector<double> sums(kColumns, 0.0);
+  const ModelConfig& config = trained.config().model;
+  sums[2 * kParts] = static_cast<double>(batch.tokens.count());
+  sums[2 * kParts + 1] = static_cast<double>(forward_flops(config, flop_inputs(rows, config)));
   const std::span<const int32_t> targets = batch.targets.values<int32_t>();
   const std::span<const float> nll = loss.nll.values<float>();
   for (size_t row = 0; row < targets.size(); ++row) {
@@ -80,6 +85,7 @@ Json result_of(const TrainedModel& trained, const std::string& checkpoint, const
                                 {"bigram", scores[part]->bigram()}};
   }
   result["parameters"] = parameters;
+  result["forward_flops_per_token"] = sums[2 * kParts] > 0 ? sums[2 * kParts + 1] / sums[2 * kParts] : 0;
   return result;
 }
 
@@ -133,7 +139,7 @@ int run_evaluate(const EvaluateOptions& options, Communicator& world) {
     }
     if (progress) progress->update(std::min(leaves, first + world.size()), "");
   }
-  const std::vector<double> totals = sum_over_leaves(sums, leaves, 2 * kParts, world);
+  const std::vector<double> totals = sum_over_leaves(sums, leaves, kColumns, world);
 
   agree(world, [&] {
     if (world.rank() != 0) return;

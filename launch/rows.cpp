@@ -29,4 +29,16 @@ Rows rows_of(const Batch& batch) {
   return rows;
 }
 
+FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config) {
+  FlopInputs inputs{rows.tokens.count(), {}, {}};
+  for (size_t i = 0; i + 1 < rows.segments.size(); ++i) inputs.segment_lengths.push_back(rows.segments[i + 1] - rows.segments[i]);
+  const bool by_unit = config.routing_pool == "sequence";
+  inputs.tokens.resize(by_unit ? rows.all.units.size() - 1 : 1);
+  for (const Candidates& candidates : rows.of_modality) {
+    for (size_t pool = 0; pool < inputs.tokens.size(); ++pool)
+      inputs.tokens[pool].push_back(by_unit ? candidates.units[pool + 1] - candidates.units[pool] : candidates.index.count());
+  }
+  return inputs;
+}
+
 }  // namespace tessera

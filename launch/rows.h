@@ -2,11 +2,15 @@
 // From what the loader reads to what the model reads.
 
 #include "data/batch.h"
+#include "layers/model_config.h"
 #include "layers/rows.h"
 
 namespace tessera {
 
 /// Shares the batch's tensors; builds the lists of candidates for routing.
 Rows rows_of(const Batch& batch);
+
+/// What layers/model_config.h needs to count the operations of a micro-batch.
+FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config);
 
 }  // namespace tessera
