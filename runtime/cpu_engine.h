@@ -4,6 +4,7 @@
 
 #include "runtime/allocator.h"
 #include "runtime/device.h"
+#include "runtime/error.h"
 #include "runtime/isa.h"
 #include "runtime/thread_pool.h"
 #include "runtime/trace.h"

@@ -1,0 +1,71 @@
+#pragma once
+// Comparisons whose tolerance follows from the arithmetic (docs/numerics.md).  An element is the result of a number of
+// rounded operations; each moves it by at most half an epsilon of the largest magnitude around, and n of them add up
+// like a random walk, with a standard deviation of sqrt(n / 12) epsilon.  sqrt(n) epsilon allows 3.5 of these, and is a
+// strict bound up to n = 4.  Rounding to bf16 on the way adds its largest error, 2^-8, each time.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "runtime/dtype.h"
+
+namespace tessera {
+
+using Values = std::vector<double>;
+
+/// What rounds on the way to an element.
+struct Roundings {
+  int64_t terms = 0;  ///< rounded f32 operations, the additions of the longest sum included; 0: exact, copied
+  double condition =
+      1;  ///< how much the function amplifies rounding; not 1 only with a derivation in docs/numerics.md
+  int bf16_stores = 1;  ///< roundings to bf16 on the way when the result is bf16; not used when terms is 0
+};
+
+struct Comparison {
+  std::string what;
+  Values actual, expected;
+  DType dtype = DType::f32;  ///< of the actual values
+  Roundings roundings{};
+};
+
+/// Largest allowed error as a share of the largest expected magnitude.  What is copied is exact, and expected values that
+/// are differences of the reference are known to 2^-33.
+inline double relative_tolerance(const Comparison& c) {
+  if (c.roundings.terms == 0) return 0x1p-33;
+  const double sums =
+      std::sqrt(static_cast<double>(c.roundings.terms)) * std::numeric_limits<float>::epsilon();
+  return c.roundings.condition * (sums + (c.dtype == DType::bf16 ? c.roundings.bf16_stores * 0x1p-8 : 0));
+}
+
+inline double largest_magnitude(const Values& values) {
+  double largest = 0;
+  for (double value : values) largest = std::max(largest, std::abs(value));
+  return largest;
+}
+
+/// Fails when an element is further off than allowed, and when the tolerance is as large as typical (root mean square)
+/// values, so that it could not fail.
+inline testing::AssertionResult close(const Comparison& c) {
+  if (c.actual.size() != c.expected.size())
+    return testing::AssertionFailure()
+           << c.what << ": " << c.actual.size() << " values, expected " << c.expected.size();
+  const double scale = largest_magnitude(c.expected), allowed = relative_tolerance(c) * scale;
+  double squares = 0;
+  for (double value : c.expected) squares += value * value;
+  if (scale > 0 && !(allowed < std::sqrt(squares / static_cast<double>(c.expected.size()))))
+    return testing::AssertionFailure()
+           << c.what << ": the tolerance " << allowed << " is as large as the values";
+  for (size_t i = 0; i < c.expected.size(); ++i)
+    if (!(std::abs(c.actual[i] - c.expected[i]) <= allowed))
+      return testing::AssertionFailure()
+             << c.what << "[" << i << "] is " << c.actual[i] << ", expected " << c.expected[i] << " within "
+             << allowed << " (" << c.dtype << ", " << c.roundings.terms << " terms)";
+  return testing::AssertionSuccess();
+}
+
+}  // namespace tessera

@@ -1,0 +1,384 @@
+#include "tests/support/op_case.h"
+
+#include "runtime/random.h"
+#include "tests/support/reference.h"
+
+namespace tessera {
+namespace {
+
+using Vars = std::span<const Var>;
+using Truth = std::span<const Values>;
+using Ids = std::vector<int32_t>;
+using Offsets = std::vector<int64_t>;
+
+std::string size_name(const std::string& op, std::initializer_list<int64_t> sizes) {
+  std::string name = op;
+  for (int64_t size : sizes) name += (name == op ? "/" : "x") + std::to_string(size);
+  return name;
+}
+
+Tensor tensor_of(const Ids& ids, Stream stream) { return Tensor::from(ids, {std::ssize(ids)}, stream); }
+
+Ids random_ids(const char* purpose, int64_t count, int64_t bound) {
+  Ids ids;
+  for (int64_t i = 0; i < count; ++i)
+    ids.push_back(static_cast<int32_t>(random_below(1, Purpose(purpose), uint64_t(i), uint64_t(bound))));
+  return ids;
+}
+
+int64_t most_repeats(const Ids& ids) {
+  int64_t most = 0;
+  for (int32_t id : ids) most = std::max<int64_t>(most, std::count(ids.begin(), ids.end(), id));
+  return most;
+}
+
+int64_t longest(const Offsets& offsets) {
+  int64_t length = 0;
+  for (size_t i = 0; i + 1 < offsets.size(); ++i) length = std::max(length, offsets[i + 1] - offsets[i]);
+  return length;
+}
+
+// The first addition to an empty sum is exact.
+int64_t additions(int64_t summands) { return std::max<int64_t>(summands - 1, 0); }
+
+OpCase embedding_case(int64_t rows, int64_t vocab, int64_t width) {
+  const Ids ids = random_ids("ids", rows, vocab);
+  return {size_name("embedding", {rows, vocab, width}),
+          {{{vocab, width}, {.terms = additions(most_repeats(ids))}}},
+          [=](Vars in) { return embedding(tensor_of(ids, in[0].stream()), in[0]); },
+          [=](Truth in) { return reference::embedding(ids, in[0], width); }};
+}
+
+// One fused multiply-add per factor of the inner size.
+OpCase matmul_case(const Offsets& offsets, int64_t in_width, int64_t out_width) {
+  const int64_t rows = offsets.back(), groups = std::ssize(offsets) - 1;
+  const Shape weight = groups == 1 ? Shape{out_width, in_width} : Shape{groups, out_width, in_width};
+  return {size_name("matmul", {groups, rows, in_width, out_width}),
+          {{{rows, in_width}, {.terms = out_width}}, {weight, {.terms = longest(offsets)}}},
+          [=](Vars in) { return matmul(in[0], in[1], groups == 1 ? RowOffsets() : RowOffsets(offsets)); },
+          [=](Truth in) { return reference::matmul(in[0], in[1], offsets, in_width, out_width); },
+          {.terms = in_width}};
+}
+
+OpCase matmul_f32_case(int64_t rows, int64_t in_width, int64_t out_width) {
+  return {size_name("matmul_f32", {rows, in_width, out_width}),
+          {{{rows, in_width}, {.terms = out_width}}, {{out_width, in_width}, {.terms = rows}}},
+          [](Vars in) { return matmul_f32(in[0], in[1]); },
+          [=](Truth in) {
+            return reference::matmul(in[0], in[1], Offsets{0, rows}, in_width, out_width);
+          },
+          {.terms = in_width}};
+}
+
+// inverse_rms takes cols + 4 operations (squares, mean, epsilon, root, quotient), the product two more; dx a second sum
+// of as many and five operations on it; dweight a sum over rows of the quotients.  With a single column, dx is the
+// difference of two numbers (x^2 + epsilon) / epsilon times as large (docs/numerics.md).
+std::vector<Operand> rms_norm_inputs(int64_t rows, int64_t cols, double epsilon) {
+  constexpr double kLargest = 2;
+  const double condition = cols == 1 ? 1 + kLargest * kLargest / epsilon : 1;
+  return {{{rows, cols}, {.terms = 2 * cols + 9, .condition = condition}, false, -kLargest, kLargest},
+          {{cols}, {.terms = rows + cols + 5}, false, 0.5, 1.5}};
+}
+
+OpCase rms_norm_case(int64_t rows, int64_t cols, float epsilon) {
+  return {size_name("rms_norm", {rows, cols}),
+          rms_norm_inputs(rows, cols, epsilon),
+          [=](Vars in) { return rms_norm(in[0], in[1], epsilon); },
+          [=](Truth in) { return reference::rms_norm(in[0], in[1], epsilon); },
+          {.terms = cols + 6}};
+}
+
+OpCase add_rms_norm_case(int64_t rows, int64_t cols, float epsilon) {
+  std::vector<Operand> inputs = rms_norm_inputs(rows, cols, epsilon);
+  inputs.push_back({{rows, cols}});
+  return {size_name("add_rms_norm", {rows, cols}),
+          inputs,
+          [=](Vars in) { return add_rms_norm(in[2], in[0], in[1], epsilon); },
+          [=](Truth in) { return reference::add(in[2], reference::rms_norm(in[0], in[1], epsilon)); },
+          {.terms = cols + 7}};
+}
+
+// As RMS normalisation, with the mean before it; the bias adds one operation, dx has a third sum.
+OpCase layer_norm_case(int64_t rows, int64_t cols, float epsilon) {
+  return {size_name("layer_norm", {rows, cols}),
+          {{{rows, cols}, {.terms = 4 * cols + 12}},
+           {{cols}, {.terms = rows + 2 * cols + 7}, false, 0.5, 1.5},
+           {{cols}, {.terms = additions(rows)}}},
+          [=](Vars in) { return layer_norm(in[0], in[1], in[2], epsilon); },
+          [=](Truth in) { return reference::layer_norm(in[0], in[1], in[2], epsilon); },
+          {.terms = 2 * cols + 9}};
+}
+
+// Sine and cosine rounded to f32, two products, one sum.
+OpCase rope_case(const Ids& positions, int64_t heads, int64_t head_dim) {
+  const Roundings roundings{.terms = 5};
+  return {size_name("rope", {std::ssize(positions), heads, head_dim}),
+          {{{std::ssize(positions), heads, head_dim}, roundings}},
+          [=](Vars in) { return rope(in[0], tensor_of(positions, in[0].stream()), 10000); },
+          [=](Truth in) { return reference::rope(in[0], positions, heads, head_dim, 10000); },
+          roundings};
+}
+
+// Forward: the scores (head_dim), the sums of exponentials and of values (the longest document each), and eight for scale,
+// exponential, maximum and quotient.  Backward: p again, dp and delta (head_dim each), then a sum over the document;
+// in bf16, delta reads y, which was rounded once, and the result is rounded: two (docs/numerics.md).
+OpCase attention_case(const Offsets& segments, int64_t heads, int64_t head_dim) {
+  const int64_t rows = segments.back(), length = longest(segments);
+  const Shape shape{rows, heads, head_dim};
+  const Roundings through_scores{.terms = 3 * head_dim + 3 * length + 16, .bf16_stores = 2};
+  return {size_name("attention", {std::ssize(segments) - 1, rows, heads, head_dim}),
+          {{shape, through_scores}, {shape, through_scores}, {shape, {.terms = head_dim + 3 * length + 8}}},
+          [=](Vars in) { return attention(in[0], in[1], in[2], segments); },
+          [=](Truth in) { return reference::attention(in[0], in[1], in[2], segments, heads, head_dim); },
+          {.terms = head_dim + 2 * length + 8}};
+}
+
+// s takes five operations (two of them inside exp), silu(gate) up two more; dgate nine.
+OpCase swiglu_case(int64_t rows, int64_t cols) {
+  return {size_name("swiglu", {rows, cols}),
+          {{{rows, cols}, {.terms = 14}}, {{rows, cols}, {.terms = 7}}},
+          [](Vars in) { return swiglu(in[0], in[1]); },
+          [](Truth in) { return reference::swiglu(in[0], in[1]); },
+          {.terms = 7}};
+}
+
+OpCase add_case(int64_t rows, int64_t cols) {
+  return {size_name("add", {rows, cols}),
+          {{{rows, cols}}, {{rows, cols}}},
+          [](Vars in) { return add(in[0], in[1]); },
+          [](Truth in) { return reference::add(in[0], in[1]); },
+          {.terms = 1}};
+}
+
+OpCase cast_case(DType to, int64_t count) {
+  const Roundings one{.terms = 1};
+  return {str("cast/", to, "x", count),
+          {{{count}, one, to == DType::bf16}},
+          [=](Vars in) { return cast(in[0], to); },
+          [](Truth in) { return in[0]; },
+          one};
+}
+
+// In bf16, dx = dy y (1 - y) reads the rounded y, which moves it by at most dy y |1 - 2 y| 2^-8; against the largest
+// dy / 4 that is up to 4 roundings, and the result is rounded as well.
+OpCase sigmoid_case(int64_t rows, int64_t cols) {
+  return {size_name("sigmoid", {rows, cols}),
+          {{{rows, cols}, {.terms = 8, .bf16_stores = 5}}},
+          [](Vars in) { return sigmoid(in[0]); },
+          [](Truth in) { return reference::sigmoid(in[0]); },
+          {.terms = 5}};
+}
+
+OpCase reshape_case() {
+  return {"reshape/6x35",
+          {{{6, 35}}},
+          [](Vars in) {
+            return reshape(in[0], {2, 3, 35});
+          },
+          [](Truth in) { return in[0]; }};
+}
+
+OpCase concat_case(const Offsets& offsets) {
+  std::vector<Operand> inputs;
+  for (size_t i = 0; i + 1 < offsets.size(); ++i) inputs.push_back({{offsets[i + 1] - offsets[i]}, {}, true});
+  return {size_name("concat", {std::ssize(inputs), offsets.back()}), inputs,
+          [](Vars in) { return concat(in); },
+          [](Truth in) {
+            Values whole;
+            for (const Values& part : in) whole.insert(whole.end(), part.begin(), part.end());
+            return whole;
+          }};
+}
+
+/// Slots that read random rows, none of them for some rows; increasing inside each of two experts, as routing makes them.
+Ids random_slots(int64_t rows, int64_t slots) {
+  Ids index = random_ids("slots", slots, std::max<int64_t>(rows - 1, 1));
+  std::sort(index.begin(), index.begin() + slots / 2);
+  std::sort(index.begin() + slots / 2, index.end());
+  return index;
+}
+
+Routing routing_of(const Ids& index, int64_t rows, Stream stream) {
+  return make_routing(tensor_of(index, stream), {0, std::ssize(index) / 2, std::ssize(index)}, rows);
+}
+
+OpCase gather_case(int64_t rows, int64_t slots, int64_t width) {
+  const Ids index = random_slots(rows, slots);
+  return {size_name("gather", {rows, slots, width}),
+          {{{rows, width}, {.terms = additions(most_repeats(index))}}},
+          [=](Vars in) { return gather(in[0], routing_of(index, rows, in[0].stream())); },
+          [=](Truth in) { return reference::gather(in[0], index, width); }};
+}
+
+OpCase pick_case(int64_t rows, const Offsets& columns) {
+  Ids index;
+  for (size_t c = 0; c + 1 < columns.size(); ++c)
+    for (int64_t s = columns[c]; s < columns[c + 1]; ++s)
+      index.push_back(static_cast<int32_t>((s - columns[c]) * rows / (columns[c + 1] - columns[c])));
+  const int64_t cols = std::ssize(columns) - 1;
+  return {size_name("pick", {rows, cols, columns.back()}),
+          {{{rows, cols}, {}, true}},
+          [=](Vars in) { return pick(in[0], tensor_of(index, in[0].stream()), columns); },
+          [=](Truth in) { return reference::pick(in[0], index, columns); }};
+}
+
+OpCase combine_case(int64_t rows, int64_t slots, int64_t width, bool gated) {
+  const Ids index = random_slots(rows, slots);
+  const int64_t summands = most_repeats(index);
+  const auto of = [=](Stream stream) { return routing_of(index, rows, stream); };
+  if (!gated)
+    return {size_name("combine", {rows, slots, width}),
+            {{{slots, width}}},
+            [=](Vars in) { return combine(in[0], Var(), of(in[0].stream())); },
+            [=](Truth in) { return reference::combine(in[0], {}, index, rows, width); },
+            {.terms = additions(summands)}};
+  return {size_name("combine_gated", {rows, slots, width}),
+          {{{slots, width}, {.terms = 1}}, {{slots}, {.terms = 2 * width}, true, 0.1, 1}},
+          [=](Vars in) { return combine(in[0], in[1], of(in[0].stream())); },
+          [=](Truth in) { return reference::combine(in[0], in[1], index, rows, width); },
+          {.terms = 2 * summands}};
+}
+
+Ids some_targets(int64_t rows, int64_t vocab) {
+  Ids targets = random_ids("targets", rows, vocab);
+  for (size_t r = 2; r < targets.size(); r += 5) targets[r] = -1;
+  return targets;
+}
+
+// log_sum: one addition per id, three operations inside exp and one before it, then log and the maximum; the loss and the
+// gradient take five more.  The rounding of log_sum, in proportion to its size (at most log(vocab) + the largest logit),
+// is a factor in the softmax: hence the condition (docs/numerics.md).
+OpCase cross_entropy_case(int64_t rows, int64_t vocab, float z_loss) {
+  constexpr double kLargestLogit = 2;
+  const Ids targets = some_targets(rows, vocab);
+  const Roundings of_loss{.terms = vocab + 12};
+  const Roundings of_gradient{.terms = vocab + 12,
+                              .condition = kLargestLogit + std::log(static_cast<double>(vocab))};
+  const float scale = 1 / static_cast<float>(rows);
+  return {
+      size_name(z_loss > 0 ? "cross_entropy_z" : "cross_entropy", {rows, vocab}),
+      {{{rows, vocab}, of_gradient, true, -kLargestLogit, kLargestLogit}},
+      [=](Vars in) { return cross_entropy(in[0], tensor_of(targets, in[0].stream()), scale, z_loss).total; },
+      [=](Truth in) { return Values{reference::cross_entropy(in[0], targets, vocab, scale, z_loss).total}; },
+      of_loss,
+      OpCase::Output::loss};
+}
+
+/// The two arrays that the loss comes with.
+void add_cross_entropy_parts(std::vector<OpCase>& cases, int64_t rows, int64_t vocab) {
+  const Ids targets = some_targets(rows, vocab);
+  const auto loss = [=](Vars in) { return cross_entropy(in[0], tensor_of(targets, in[0].stream()), 1, 0); };
+  const auto truth = [=](Truth in) { return reference::cross_entropy(in[0], targets, vocab, 1, 0); };
+  const std::vector<Operand> logits{{{rows, vocab}, {}, true}};
+  const Roundings roundings{.terms = vocab + 7};
+  cases.push_back({size_name("cross_entropy_nll", {rows, vocab}), logits,
+                   [=](Vars in) { return loss(in).nll; }, [=](Truth in) { return truth(in).nll; }, roundings,
+                   OpCase::Output::constant});
+  cases.push_back({size_name("cross_entropy_log_sum", {rows, vocab}), logits,
+                   [=](Vars in) { return loss(in).log_sum; }, [=](Truth in) { return truth(in).log_sum; },
+                   roundings, OpCase::Output::constant});
+}
+
+void add_matrix_cases(std::vector<OpCase>& cases) {
+  for (const auto& [offsets, in, out] :
+       std::vector<std::tuple<Offsets, int64_t, int64_t>>{{{0, 1}, 1, 1},
+                                                          {{0, 31}, 33, 7},
+                                                          {{0, 33}, 1, 31},
+                                                          {{0, 67}, 31, 1},
+                                                          {{0, 1}, 127, 33},
+                                                          {{0, 129}, 17, 13},
+                                                          {{0, 8}, 257, 5},
+                                                          {{0, 3, 3, 20, 61}, 33, 31},
+                                                          {{0, 0, 31, 31}, 7, 9},
+                                                          {{0, 0, 0}, 5, 3}})
+    cases.push_back(matmul_case(offsets, in, out));
+  cases.push_back(matmul_f32_case(31, 33, 7));
+  cases.push_back(matmul_f32_case(1, 127, 129));
+  cases.push_back(matmul_f32_case(33, 16, 1));
+}
+
+void add_norm_cases(std::vector<OpCase>& cases) {
+  // A single column is scaled to almost exactly 1 unless epsilon is of its size: there is no gradient left to compare.
+  for (const auto& [rows, cols, epsilon] :
+       std::vector<std::tuple<int64_t, int64_t, float>>{{1, 1, 0.5f},
+                                                        {31, 1, 0.5f},
+                                                        {1, 127, 1e-5f},
+                                                        {7, 31, 1e-5f},
+                                                        {33, 16, 1e-5f},
+                                                        {5, 129, 1e-5f},
+                                                        {129, 33, 1e-5f}}) {
+    cases.push_back(rms_norm_case(rows, cols, epsilon));
+    cases.push_back(add_rms_norm_case(rows, cols, epsilon));
+    cases.push_back(layer_norm_case(rows, cols, epsilon));
+  }
+}
+
+void add_attention_cases(std::vector<OpCase>& cases) {
+  for (const auto& [segments, heads, head_dim] :
+       std::vector<std::tuple<Offsets, int64_t, int64_t>>{{{0, 1, 18}, 1, 2},
+                                                          {{0, 31}, 2, 16},
+                                                          {{0, 33}, 1, 6},
+                                                          {{0, 1, 8, 8, 31, 67}, 3, 10},
+                                                          {{0, 127}, 1, 32},
+                                                          {{0, 129, 131}, 2, 8}})
+    cases.push_back(attention_case(segments, heads, head_dim));
+  cases.push_back(rope_case({0}, 1, 2));
+  cases.push_back(rope_case({0, 1, 2, 3, 0, 1, 31, 33, 127}, 3, 34));
+  cases.push_back(rope_case({4095, 100000, 0, 7, 2000000000}, 2, 64));
+}
+
+void add_pointwise_cases(std::vector<OpCase>& cases) {
+  for (const auto& [rows, cols] : std::vector<std::tuple<int64_t, int64_t>>{
+           {1, 1}, {1, 31}, {33, 1}, {31, 33}, {3, 127}, {129, 5}, {0, 7}}) {
+    cases.push_back(swiglu_case(rows, cols));
+    cases.push_back(add_case(rows, cols));
+    cases.push_back(sigmoid_case(rows, cols));
+  }
+  for (DType to : {DType::f32, DType::bf16})
+    for (int64_t count : {1, 33, 127}) cases.push_back(cast_case(to, count));
+  cases.push_back(reshape_case());
+  cases.push_back(concat_case({0, 31}));
+  cases.push_back(concat_case({0, 1, 1, 34, 67}));
+}
+
+void add_routing_cases(std::vector<OpCase>& cases) {
+  for (const auto& [rows, slots, width] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{
+           {1, 1, 1}, {31, 33, 7}, {33, 1, 129}, {127, 67, 1}, {17, 129, 31}, {5, 0, 3}}) {
+    cases.push_back(gather_case(rows, slots, width));
+    cases.push_back(combine_case(rows, slots, width, false));
+    cases.push_back(combine_case(rows, slots, width, true));
+  }
+  cases.push_back(pick_case(31, {0, 7}));
+  cases.push_back(pick_case(33, {0, 0, 33, 40, 40, 41}));
+  cases.push_back(pick_case(7, {0, 0, 0}));
+}
+
+}  // namespace
+
+std::vector<DType> OpCase::dtypes() const {
+  const bool f32_alone =
+      std::all_of(inputs.begin(), inputs.end(), [](const Operand& in) { return in.always_f32; });
+  return f32_alone ? std::vector{DType::f32} : std::vector{DType::f32, DType::bf16};
+}
+
+std::vector<OpCase> op_cases() {
+  std::vector<OpCase> cases;
+  for (const auto& [rows, vocab, width] :
+       std::vector<std::tuple<int64_t, int64_t, int64_t>>{{1, 1, 1}, {31, 7, 33}, {127, 129, 1}, {3, 67, 31}})
+    cases.push_back(embedding_case(rows, vocab, width));
+  add_matrix_cases(cases);
+  add_norm_cases(cases);
+  add_attention_cases(cases);
+  add_pointwise_cases(cases);
+  add_routing_cases(cases);
+  for (const auto& [rows, vocab] :
+       std::vector<std::tuple<int64_t, int64_t>>{{1, 2}, {1, 129}, {31, 33}, {7, 127}, {33, 31}}) {
+    cases.push_back(cross_entropy_case(rows, vocab, 0));
+    cases.push_back(cross_entropy_case(rows, vocab, 0.01f));
+    add_cross_entropy_parts(cases, rows, vocab);
+  }
+  cases.push_back(cross_entropy_case(5, 1, 1));  // one id: the z-loss alone has a gradient
+  return cases;
+}
+
+}  // namespace tessera
