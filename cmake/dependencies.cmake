@@ -28,6 +28,10 @@ endfunction()
 
 # Not find_package: the package file of Debian wants the OpenCL headers, which the CPU interface does not use.
 tessera_find(tessera_dnnl dnnl.hpp dnnl libdnnl-dev)
+# oneDNN's threads are OpenMP's; kernels/cpu/bf16_matmul.cpp sets their number.
+find_package(OpenMP QUIET COMPONENTS CXX)
+tessera_need(OpenMP_CXX_FOUND g++)
+target_link_libraries(tessera_dnnl INTERFACE ${OpenMP_CXX_LIBRARIES})
 # The serial HDF5: it is thread-safe, and every rank opens its own files.
 tessera_find(tessera_hdf5 hdf5.h hdf5 libhdf5-dev PATH_SUFFIXES hdf5/serial)
 tessera_find(tessera_sentencepiece sentencepiece_processor.h sentencepiece libsentencepiece-dev)
