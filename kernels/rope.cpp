@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
+#include <span>
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
@@ -64,8 +64,10 @@ void rotate(const char* op, const Tensor& x, const Tensor& positions, const Tens
             double direction, Stream stream) {
   TraceRange range(engine_of(stream).trace, op);
   const int64_t rows = x.shape()[0], heads = x.shape()[1], head_dim = x.shape()[2];
-  constexpr int64_t kNoBound = std::numeric_limits<int64_t>::max();
-  Check{op, stream}.values("positions", positions.values<int32_t>(), 0, kNoBound);
+  const std::span<const int32_t> all = positions.values<int32_t>();
+  const auto wrong = std::find_if(all.begin(), all.end(), [](int32_t position) { return position < 0; });
+  TESSERA_CHECK(wrong == all.end(), op, ": positions[", wrong - all.begin(), "] must not be negative, got ",
+                *wrong);
   const Tensor scratch =
       Tensor::empty({head_dim / 2, static_cast<int64_t>(sizeof(double))}, DType::u8, stream);
   auto* const frequencies = reinterpret_cast<double*>(scratch.data<uint8_t>());
