@@ -64,7 +64,10 @@ struct Config {
   DType compute_dtype() const { return compute == "bf16" ? DType::bf16 : DType::f32; }
 };
 
-/// A config file with key=value overrides on top.  Throws Error naming file or override, key and value.
+/// A JSON file (none when path is empty) with key=value overrides on top.  Throws Error naming file or override.
+Json read_settings(const std::string& path, const std::vector<std::string>& overrides);
+
+/// The same as a Config.  Throws Error naming file, key and value.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides);
 
 /// The same from JSON (a checkpoint's state).  where is for messages.

@@ -87,7 +87,7 @@ std::string summary(const std::string& split, SplitCounts& counts) {
 
 }  // namespace
 
-DatasetIndex prepare(const PrepareConfig& config, const Progress& progress) {
+DatasetIndex prepare(const PrepareConfig& config, const Announce& progress) {
   TESSERA_CHECK(!config.manifest.empty(), "prepare: manifest is not set");
   TESSERA_CHECK(!config.out.empty(), "prepare: out is not set");
   const std::optional<DatasetIndex> earlier = dataset_at(config.out);

@@ -54,11 +54,11 @@ struct PrepareConfig {
 };
 
 /// Called with one sentence at a time.
-using Progress = std::function<void(const std::string& sentence)>;
+using Announce = std::function<void(const std::string& sentence)>;
 
 /// Makes the dataset, or finds that config.out was made from the same bytes with the same settings and leaves it.
 /// The result is a function of the config (without out and threads), the manifest and the images, bit for bit.
 /// Throws Error when anything fails; a dataset that was at config.out is then as it was.
-DatasetIndex prepare(const PrepareConfig& config, const Progress& progress);
+DatasetIndex prepare(const PrepareConfig& config, const Announce& progress);
 
 }  // namespace tessera

@@ -14,6 +14,7 @@
 #include "launch/report.h"
 #include "launch/train.h"
 #include "launch/version.h"
+#include "runtime/log.h"
 
 namespace tessera {
 namespace {
@@ -23,7 +24,7 @@ constexpr const char* kFooter =
     "2 the command line could not be understood; 85 stopped by SIGTERM, SIGINT or SIGUSR1 after saving a\n"
     "checkpoint: start the same command again and it goes on from there.\n\n"
     "A first run:\n"
-    "  tessera prepare --manifest corpus/manifest/default.jsonl --out corpus/tokens\n"
+    "  tessera prepare launch/configs/demo_data.json manifest=corpus/manifest/default.jsonl out=corpus/tokens\n"
     "  tessera train launch/configs/demo_1t1i.json steps=100\n"
     "  mpirun -n 2 tessera train launch/configs/demo_1t1i.json steps=100      the same bits, on two ranks\n"
     "  tessera evaluate --run runs/demo_1t1i\n"
@@ -41,22 +42,51 @@ int run_train(const std::string& path, const std::vector<std::string>& overrides
   });
 }
 
+int run_prepare(const std::string& path, const std::vector<std::string>& overrides) {
+  TESSERA_CHECK(!under_mpi(), "prepare: runs as one process with threads, start it without mpirun");
+  PrepareConfig config;
+  from_json(read_settings(path, overrides), path.empty() ? "prepare" : path, config);
+  prepare(config, log_line);
+  return kExitSuccess;
+}
+
+/// A config file, key=value overrides, and a flag that prints the keys.
+struct Settings {
+  std::string path;
+  std::vector<std::string> overrides;
+  bool print_keys = false;
+
+  void add_to(CLI::App& command) {
+    command.add_option("settings", overrides, "a JSON config file (launch/configs has ready ones), then key=value, e.g. model.width=128");
+    command.add_flag("--keys", print_keys, "print every key with its default, range and meaning");
+  }
+  /// The first word is the file unless it is an override.
+  void split() {
+    if (overrides.empty() || overrides[0].find('=') != std::string::npos) return;
+    path = overrides[0];
+    overrides.erase(overrides.begin());
+  }
+};
+
+template <class Keys>
+int print_keys() {
+  Keys defaults;
+  std::printf("%s", describe(defaults).c_str());
+  return kExitSuccess;
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Tessera trains sparse multimodal transformers on text and images, sharded over MPI ranks."};
   app.require_subcommand(1);
   app.footer(kFooter);
 
   CLI::App* train_command = app.add_subcommand("train", "train a model, or go on where a run stopped");
-  std::string config_path;
-  std::vector<std::string> overrides;
-  bool print_keys = false;
-  train_command->add_option("config", config_path, "JSON config (launch/configs has ready ones)");
-  train_command->add_option("overrides", overrides, "key=value, e.g. model.width=128 steps=50");
-  train_command->add_flag("--keys", print_keys, "print every key with its default, range and meaning");
+  Settings train_settings;
+  train_settings.add_to(*train_command);
 
   CLI::App* prepare_command = app.add_subcommand("prepare", "turn a manifest of documents into a dataset of token shards");
-  PrepareCommand prepare;
-  prepare.add_options(*prepare_command);
+  Settings prepare_settings;
+  prepare_settings.add_to(*prepare_command);
 
   CLI::App* evaluate_command = app.add_subcommand("evaluate", "loss on held-out data beside unigram and bigram baselines");
   EvaluateOptions evaluate;
@@ -98,18 +128,15 @@ int run(int argc, char** argv) {
   }
 
   if (train_command->parsed()) {
-    if (print_keys) {
-      Config defaults;
-      std::printf("%s", describe(defaults).c_str());
-      return kExitSuccess;
-    }
-    if (config_path.empty()) {
-      std::fprintf(stderr, "train: a config file is needed (see tessera train --help)\n");
-      return kExitUsage;
-    }
-    return run_train(config_path, overrides);
+    if (train_settings.print_keys) return print_keys<Config>();
+    train_settings.split();
+    return run_train(train_settings.path, train_settings.overrides);
   }
-  if (prepare_command->parsed()) return prepare.run();
+  if (prepare_command->parsed()) {
+    if (prepare_settings.print_keys) return print_keys<PrepareConfig>();
+    prepare_settings.split();
+    return run_prepare(prepare_settings.path, prepare_settings.overrides);
+  }
   if (evaluate_command->parsed()) return run_process(1, [&](Communicator& world) { return run_evaluate(evaluate, world); });
   if (step_command->parsed()) return run_inspect_step(step);
   if (inspect_command->parsed()) {
