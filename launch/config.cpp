@@ -20,7 +20,7 @@ Json read_settings(const std::string& path, const std::vector<std::string>& over
 }
 
 Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
-  return config_from(read_settings(path, overrides), path);
+  return config_from(read_settings(path, overrides), path.empty() ? "command line" : path);
 }
 
 }  // namespace tessera

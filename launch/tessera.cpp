@@ -45,7 +45,7 @@ int run_train(const std::string& path, const std::vector<std::string>& overrides
 int run_prepare(const std::string& path, const std::vector<std::string>& overrides) {
   TESSERA_CHECK(!under_mpi(), "prepare: runs as one process with threads, start it without mpirun");
   PrepareConfig config;
-  from_json(read_settings(path, overrides), path.empty() ? "prepare" : path, config);
+  from_json(read_settings(path, overrides), path.empty() ? "command line" : path, config);
   prepare(config, log_line);
   return kExitSuccess;
 }
