@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/kernels/tensors.h"
+#include "tests/support/close.h"
 
 namespace tessera::kernels {
 namespace {

@@ -11,7 +11,6 @@
 #include "runtime/cpu_engine.h"
 #include "runtime/random.h"
 #include "runtime/tensor.h"
-#include "tests/support/close.h"
 
 namespace tessera {
 
@@ -28,8 +27,8 @@ inline Tensor uniform_tensor(std::string_view name, Shape shape, DType dtype, St
   return tensor;
 }
 
-inline Values values_of(const Tensor& tensor) {
-  Values values;
+inline std::vector<double> values_of(const Tensor& tensor) {
+  std::vector<double> values;
   visit_float(tensor.dtype(), [&]<class T>() {
     for (const T value : tensor.values<T>()) values.push_back(static_cast<double>(static_cast<float>(value)));
   });
