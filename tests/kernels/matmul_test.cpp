@@ -9,51 +9,21 @@
 #include <vector>
 
 #include "runtime/cpu_engine.h"
-#include "runtime/random.h"
+#include "tests/kernels/tensors.h"
 
 namespace tessera::kernels {
 namespace {
 
 constexpr DType kFloats[] = {DType::f32, DType::bf16};
 
-std::vector<Isa> f32_levels() {
-  std::vector<Isa> levels = {Isa::avx2};
-  if (detect_isa() >= Isa::avx512) levels.push_back(Isa::avx512);
-  return levels;
-}
-
 /// Products of bf16 operands need AMX to be fast, but AVX512_BF16 is enough to run them.
 bool runs_bf16_products() { return detect_isa() == Isa::amx || __builtin_cpu_supports("avx512bf16"); }
 
 /// Also the level that multiplies bf16, where the processor can.
 std::vector<Isa> all_levels() {
-  std::vector<Isa> levels = f32_levels();
+  std::vector<Isa> levels = vector_levels();
   if (runs_bf16_products()) levels.push_back(Isa::amx);
   return levels;
-}
-
-Tensor random_tensor(const char* name, Shape shape, DType dtype, Stream stream) {
-  const Tensor tensor = Tensor::empty(shape, dtype, stream);
-  const Purpose purpose(name);
-  visit_float(dtype, [&]<class T>() {
-    uint64_t index = 0;
-    for (T& value : tensor.values<T>())
-      value = T(static_cast<float>(2 * random_uniform(1, purpose, index++) - 1));
-  });
-  return tensor;
-}
-
-std::vector<float> widened(const Tensor& tensor) {
-  std::vector<float> values;
-  visit_float(tensor.dtype(), [&]<class T>() {
-    for (T value : tensor.values<T>()) values.push_back(static_cast<float>(value));
-  });
-  return values;
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.bytes() == b.bytes() &&
-         (a.bytes() == 0 || std::memcmp(a.bytes_data(), b.bytes_data(), static_cast<size_t>(a.bytes())) == 0);
 }
 
 /// One problem: operands and room for the three results.
@@ -65,9 +35,9 @@ struct Problem {
           DType out_dtype, Stream stream)
       : offsets(std::move(row_offsets)) {
     const int64_t rows = offsets.back(), groups = static_cast<int64_t>(offsets.size()) - 1;
-    x = random_tensor("x", {rows, in}, rows_dtype, stream);
-    dy = random_tensor("dy", {rows, out}, rows_dtype, stream);
-    weight = random_tensor("weight", {groups, out, in}, weight_dtype, stream);
+    x = uniform_tensor("x", {rows, in}, rows_dtype, stream);
+    dy = uniform_tensor("dy", {rows, out}, rows_dtype, stream);
+    weight = uniform_tensor("weight", {groups, out, in}, weight_dtype, stream);
     y = Tensor::empty({rows, out}, out_dtype, stream);
     dx = Tensor::empty({rows, in}, out_dtype, stream);
     dweight = Tensor::empty({groups, out, in}, DType::f32, stream);
@@ -84,18 +54,15 @@ struct Problem {
 /// Calls check(name, result element, left factors, right factors) for every element of the three results.
 template <class Check>
 void for_each_element(const Problem& problem, const Check& check) {
-  const std::vector<float> x = widened(problem.x), w = widened(problem.weight), dy = widened(problem.dy);
-  const std::vector<float> y = widened(problem.y), dx = widened(problem.dx),
-                           dweight = widened(problem.dweight);
+  const Values x = values_of(problem.x), w = values_of(problem.weight), dy = values_of(problem.dy);
+  const Values y = values_of(problem.y), dx = values_of(problem.dx), dweight = values_of(problem.dweight);
   const int64_t out = problem.weight.shape()[1], in = problem.weight.shape()[2];
-  std::vector<float> left, right;
-  const auto at = [](const std::vector<float>& values, int64_t index) {
-    return values[static_cast<size_t>(index)];
-  };
+  Values left, right;
+  const auto at = [](const Values& values, int64_t index) { return values[static_cast<size_t>(index)]; };
   for (int64_t g = 0; g + 1 < static_cast<int64_t>(problem.offsets.size()); ++g) {
     const int64_t begin = problem.offsets[static_cast<size_t>(g)],
                   end = problem.offsets[static_cast<size_t>(g + 1)];
-    const auto sum = [&](const char* name, float got, int64_t terms, const auto& term) {
+    const auto sum = [&](const char* name, double got, int64_t terms, const auto& term) {
       left.clear();
       right.clear();
       for (int64_t p = 0; p < terms; ++p) {
@@ -105,7 +72,7 @@ void for_each_element(const Problem& problem, const Check& check) {
       }
       check(name, got, left, right);
     };
-    using Pair = std::pair<float, float>;
+    using Pair = std::pair<double, double>;
     for (int64_t r = begin; r < end; ++r) {
       for (int64_t n = 0; n < out; ++n)
         sum("y", at(y, r * out + n), in,
@@ -140,10 +107,10 @@ double chain_tolerance(double squared_partial_sums) {
 
 int64_t wrong_elements(const Problem& problem) {
   int64_t wrong = 0;
-  for_each_element(problem, [&](const std::string& name, float got, const auto& left, const auto& right) {
+  for_each_element(problem, [&](const std::string& name, double got, const auto& left, const auto& right) {
     double sum = 0, squares = 0;
     for (size_t i = 0; i < left.size(); ++i) {
-      sum += double(left[i]) * double(right[i]);
+      sum += left[i] * right[i];
       squares += sum * sum;
     }
     const bool rounded = name != "dweight" && problem.y.dtype() == DType::bf16;
@@ -169,7 +136,7 @@ TEST(Matmul, MatchesDoublePrecision) {
 }
 
 TEST(Matmul, EveryElementIsOneChainOfMultiplyAdds) {
-  for (Isa isa : f32_levels())
+  for (Isa isa : vector_levels())
     for (int threads : {1, 2}) {
       CpuEngine engine(threads, isa);
       for (const Sizes& sizes : kSizes)
@@ -179,9 +146,10 @@ TEST(Matmul, EveryElementIsOneChainOfMultiplyAdds) {
           problem.run();
           int64_t wrong = 0;
           for_each_element(problem,
-                           [&](const std::string& name, float got, const auto& left, const auto& right) {
+                           [&](const std::string& name, double got, const auto& left, const auto& right) {
                              float sum = 0;
-                             for (size_t i = 0; i < left.size(); ++i) sum = std::fma(left[i], right[i], sum);
+                             for (size_t i = 0; i < left.size(); ++i)
+                               sum = std::fma(float(left[i]), float(right[i]), sum);
                              if (name != "dweight" && dtype == DType::bf16) sum = float(bf16(sum));
                              if (got != sum) ++wrong;
                            });
@@ -224,7 +192,7 @@ TEST(Matmul, ThreadsAndLevelsGiveTheSameBits) {
   CpuEngine first(1, Isa::avx2);
   const Problem expected(offsets, 600, 500, DType::f32, DType::bf16, DType::f32, first.stream());
   expected.run();
-  for (Isa isa : f32_levels())
+  for (Isa isa : vector_levels())
     for (int threads : {1, 2, 3}) {
       CpuEngine engine(threads, isa);
       const Problem problem(offsets, 600, 500, DType::f32, DType::bf16, DType::f32, engine.stream());
@@ -266,36 +234,23 @@ TEST(Matmul, GroupsAreSeparateProducts) {
 }
 
 TEST(Matmul, WritesInsideItsOutputsOnly) {
-  constexpr int64_t kRows = 19, kIn = 21, kOut = 37, kAround = 16;
+  constexpr int64_t kRows = 19, kIn = 21, kOut = 37;
   for (Isa isa : all_levels())
     for (DType dtype : kFloats) {
       CpuEngine engine(1, isa);
-      const Stream stream = engine.stream();
-      Problem problem({0, kRows}, kIn, kOut, dtype, dtype, dtype, stream);
-      std::vector<Tensor> buffers;
-      const auto with_canaries = [&](Tensor& output) {
-        const Tensor buffer = Tensor::empty({output.count() + 2 * kAround}, output.dtype(), stream);
-        std::memset(buffer.bytes_data(), 0x5a, static_cast<size_t>(buffer.bytes()));
-        buffers.push_back(buffer);
-        output = buffer.slice(kAround, output.shape());
-      };
-      for (Tensor* output : {&problem.y, &problem.dx, &problem.dweight}) with_canaries(*output);
+      Outputs outputs(engine.stream());
+      Problem problem({0, kRows}, kIn, kOut, dtype, dtype, dtype, engine.stream());
+      for (Tensor* output : {&problem.y, &problem.dx, &problem.dweight})
+        *output = outputs.make(output->shape(), output->dtype());
       problem.run();
-      for (const Tensor& buffer : buffers) {
-        const char* bytes = static_cast<const char*>(buffer.bytes_data());
-        const int64_t around = kAround * bytes_of(buffer.dtype());
-        for (int64_t i = 0; i < around; ++i) {
-          ASSERT_EQ(bytes[i], 0x5a);
-          ASSERT_EQ(bytes[buffer.bytes() - 1 - i], 0x5a);
-        }
-      }
+      outputs.expect_intact(name_of(isa));
     }
 }
 
 Tensor rounded(const Tensor& tensor) {
   const Tensor result = Tensor::empty(tensor.shape(), DType::bf16, tensor.stream());
-  const std::vector<float> values = widened(tensor);
-  for (size_t i = 0; i < values.size(); ++i) result.values<bf16>()[i] = bf16(values[i]);
+  const Values values = values_of(tensor);
+  for (size_t i = 0; i < values.size(); ++i) result.values<bf16>()[i] = bf16(float(values[i]));
   return result;
 }
 
