@@ -1,8 +1,8 @@
 #pragma once
 // Comparisons whose tolerance follows from the arithmetic (docs/numerics.md).  An element is the result of a number of
 // rounded operations; each moves it by at most half an epsilon of the largest magnitude around, and n of them add up
-// like a random walk, with a standard deviation of sqrt(n / 12) epsilon.  sqrt(n) epsilon allows 3.5 of these, and is a
-// strict bound up to n = 4.  Rounding to bf16 on the way adds its largest error, 2^-8, each time.
+// like a random walk, with a standard deviation of sqrt(n / 12) epsilon.  sqrt(n) epsilon allows 3.5 of these, and is no
+// less than the strict bound n / 2 epsilon up to n = 4.
 
 #include <gtest/gtest.h>
 
@@ -20,16 +20,16 @@ using Values = std::vector<double>;
 
 /// What rounds on the way to an element.
 struct Roundings {
-  int64_t terms = 0;  ///< rounded f32 operations, the additions of the longest sum included; 0: exact, copied
-  double condition =
-      1;  ///< how much the function amplifies rounding; not 1 only with a derivation in docs/numerics.md
-  int bf16_stores = 1;  ///< roundings to bf16 on the way when the result is bf16; not used when terms is 0
+  int64_t terms = 0;  ///< rounded f32 operations, the additions of the longest sum included; 0: copied
+  /// How much the function amplifies rounding; not 1 only with a derivation in docs/numerics.md.
+  double condition = 1;
+  int64_t bf16_stores = 1;  ///< roundings to bf16 on the way, where the dtype is bf16; not used when terms is 0
 };
 
 struct Comparison {
   std::string what;
   Values actual, expected;
-  DType dtype = DType::f32;  ///< of the actual values
+  DType dtype = DType::f32;  ///< in which values are stored on the way
   Roundings roundings{};
 };
 
@@ -37,9 +37,10 @@ struct Comparison {
 /// are differences of the reference are known to 2^-33.
 inline double relative_tolerance(const Comparison& c) {
   if (c.roundings.terms == 0) return 0x1p-33;
-  const double sums =
-      std::sqrt(static_cast<double>(c.roundings.terms)) * std::numeric_limits<float>::epsilon();
-  return c.roundings.condition * (sums + (c.dtype == DType::bf16 ? c.roundings.bf16_stores * 0x1p-8 : 0));
+  const auto terms = static_cast<double>(c.roundings.terms), stores = static_cast<double>(c.roundings.bf16_stores);
+  double share = std::sqrt(terms) * 0x1p-23;
+  if (c.dtype == DType::bf16) share += std::min(stores / 2, std::sqrt(stores)) * 0x1p-7;
+  return c.roundings.condition * share;
 }
 
 inline double largest_magnitude(const Values& values) {

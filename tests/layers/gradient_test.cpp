@@ -1,0 +1,104 @@
+// Loss and gradient of whole tiny models against the double-precision model, with the routing that the model chose.
+#include <gtest/gtest.h>
+
+#include "runtime/random.h"
+#include "tests/support/tiny_model.h"
+
+namespace tessera {
+namespace {
+
+const std::vector<std::vector<int64_t>> kDocuments{{5, 6}, {1, 9}};
+
+/// Rounded operations from tokens to the loss and back: the longest sums of every function on the way, with backward
+/// counted as twice forward; and the tensors that are stored on the way, as many back as forth.
+Roundings model_roundings(const ModelConfig& config) {
+  const int64_t width = config.width, head_dim = config.head_dim(), hidden = config.inner(), document = 9,
+                experts = 4;
+  const int64_t norm = width + 7, qk_norm = 2 * head_dim + 9, rope = 5;
+  const int64_t attention = width + qk_norm + rope + (head_dim + 2 * document + 8) + width + norm;
+  const int64_t router = width + 5, combine = 2 * experts;
+  const int64_t feed_forward = width + 7 + hidden + router + combine + norm;
+  const int64_t head = norm + width + config.vocab + 12;
+  // q (or k), its norm, rope, attention, wo, norm, sum; gate (or up), swiglu, down, combine, norm, sum.
+  const int64_t stored = config.layers * (7 + 6) + 1;
+  return {.terms = 3 * (config.layers * (attention + feed_forward) + head), .bf16_stores = 2 * stored};
+}
+
+/// The reference derivative of all elements of small parameters and of some of the others.
+Values expected_gradient(const ModelConfig& config, reference::Parameters& parameters,
+                         const std::string& name, const std::vector<size_t>& elements, const StepResult& step,
+                         const TinyRows& tiny) {
+  Values gradient;
+  for (size_t i : elements)
+    gradient.push_back(reference::derivative(parameters.at(name)[i], [&] {
+      return reference::loss(config, parameters, tiny.host, step.routing);
+    }));
+  return gradient;
+}
+
+/// All of a small gradient; else some, with the largest among them, to which the tolerance is in proportion.
+std::vector<size_t> chosen_elements(const std::string& name, const Values& gradient, size_t sample) {
+  constexpr size_t kSmall = 16;
+  std::vector<size_t> elements;
+  if (gradient.size() <= std::max(kSmall, sample)) {
+    for (size_t i = 0; i < gradient.size(); ++i) elements.push_back(i);
+    return elements;
+  }
+  const auto larger = [](double a, double b) { return std::abs(a) < std::abs(b); };
+  elements.push_back(
+      static_cast<size_t>(std::max_element(gradient.begin(), gradient.end(), larger) - gradient.begin()));
+  while (elements.size() < sample)
+    elements.push_back(random_permutation(1, Purpose(name), gradient.size(), elements.size()));
+  return elements;
+}
+
+void check_model(ModelConfig config, DType compute, size_t sample) {
+  SCOPED_TRACE(str(config.feed_forward[0], " ", config.norm, config.qk_norm ? " qk_norm " : " ",
+                   config.routing_pool, " ", compute));
+  CpuEngine engine;
+  const TinyRows tiny = tiny_rows(kDocuments, Modalities::both, engine.stream());
+  const StepResult step = run_step(config, tiny, compute, engine);
+  reference::Parameters parameters = step.values;
+  const Roundings roundings = model_roundings(config);
+  const Comparison total{"loss",
+                         {step.total},
+                         {reference::loss(config, parameters, tiny.host, step.routing)},
+                         compute,
+                         roundings};
+  EXPECT_TRUE(close(total));
+  for (const auto& [name, gradient] : step.gradients) {
+    const std::vector<size_t> elements = chosen_elements(name, gradient, sample);
+    Comparison comparison{
+        name, {}, expected_gradient(config, parameters, name, elements, step, tiny), compute, roundings};
+    for (size_t i : elements) comparison.actual.push_back(gradient[i]);
+    EXPECT_TRUE(close(comparison));
+    for (double& value : comparison.actual) value *= 1 + 10 * relative_tolerance(comparison);
+    EXPECT_FALSE(close(comparison)) << name << ": an error of ten tolerances was not noticed";
+  }
+}
+
+std::vector<ModelConfig> configs() {
+  std::vector<ModelConfig> all;
+  all.push_back(tiny_config({"dense", "2t2i"}));
+  all.push_back(tiny_config({"moe_4x", "1t2i"}));
+  all.back().norm = "pre";
+  all.push_back(tiny_config({"1t1i"}));
+  all.back().qk_norm = false;
+  all.push_back(tiny_config({"2t2i", "moe_3x"}));
+  all.back().norm = "pre";
+  all.back().qk_norm = false;
+  all.back().routing_pool = "sequence";
+  return all;
+}
+
+void check_models(size_t sample) {
+  for (const ModelConfig& config : configs())
+    for (DType compute : {DType::f32, DType::bf16}) check_model(config, compute, sample);
+}
+
+TEST(ModelGradient, MatchesDoublePrecision) { check_models(8); }
+
+TEST(ModelGradientFull, MatchesDoublePrecisionEverywhere) { check_models(1 << 20); }
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,137 @@
+#include "tests/support/tiny_model.h"
+
+#include "runtime/random.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kPadding = 2;
+constexpr int kVocab = 23, kFirstImage = 4, kImages = 8;
+
+int32_t draw_token(Modalities modalities, uint64_t index) {
+  const auto image = static_cast<int32_t>(kFirstImage + random_below(1, Purpose("image"), index, kImages));
+  const auto text = static_cast<int32_t>(
+      kFirstImage + kImages + random_below(1, Purpose("text"), index, kVocab - kFirstImage - kImages));
+  if (modalities == Modalities::both) return random_below(1, Purpose("modality"), index, 2) ? image : text;
+  return modalities == Modalities::image ? image : text;
+}
+
+Candidates candidates(const std::vector<int32_t>& index, const std::vector<int64_t>& units, Stream stream) {
+  Candidates result{Tensor::from(index, {std::ssize(index)}, stream), {}};
+  for (int64_t unit : units)
+    result.units.push_back(std::lower_bound(index.begin(), index.end(), unit) - index.begin());
+  return result;
+}
+
+/// Overwrites the initial values of all shards.
+void set_values(const Shards& shards, DType compute, float deviation) {
+  for (const ShardPiece& piece : shards.pieces()) {
+    const Purpose purpose("tiny " + piece.parameter->name);
+    uint64_t index = static_cast<uint64_t>(piece.begin);
+    for (float& value : piece.value.values<float>()) {
+      value = (piece.parameter->init == Init::ones ? 1 : 0) +
+              deviation * static_cast<float>(random_normal(1, purpose, index++));
+      if (compute == DType::bf16) value = static_cast<float>(bf16(value));
+    }
+  }
+}
+
+Values widened(const Tensor& tensor) {
+  const std::span<const float> values = tensor.values<float>();
+  return {values.begin(), values.end()};
+}
+
+}  // namespace
+
+ModelConfig tiny_config(std::vector<std::string> feed_forward) {
+  ModelConfig config;
+  config.vocab = kVocab;
+  config.width = 16;
+  config.layers = 2;
+  config.heads = 2;
+  config.hidden = 24;
+  config.deviation = 0.25f;
+  config.feed_forward = std::move(feed_forward);
+  return config;
+}
+
+TinyRows tiny_rows(const std::vector<std::vector<int64_t>>& documents, Modalities modalities, Stream stream) {
+  TinyRows tiny;
+  reference::ModelInputs& host = tiny.host;
+  std::vector<int64_t> units{0};
+  host.segments = {0};
+  const auto append = [&](int64_t length, bool padding) {
+    for (int64_t i = 0; i < length; ++i) {
+      const auto row = static_cast<uint64_t>(host.tokens.size());
+      host.tokens.push_back(padding ? 0 : draw_token(modalities, row));
+      host.positions.push_back(static_cast<int32_t>(i));
+      host.targets.push_back(padding || i + 1 == length ? -1 : draw_token(modalities, row + 1));
+    }
+    host.segments.push_back(std::ssize(host.tokens));
+  };
+  for (const std::vector<int64_t>& unit : documents) {
+    for (int64_t length : unit) append(length, false);
+    append(kPadding, true);
+    units.push_back(std::ssize(host.tokens));
+  }
+  std::vector<int32_t> text, image, all;
+  for (int32_t row = 0; row < std::ssize(host.tokens); ++row) {
+    const int32_t token = host.tokens[static_cast<size_t>(row)];
+    if (token == 0) continue;
+    (token < kFirstImage + kImages ? image : text).push_back(row);
+    all.push_back(row);
+  }
+  host.scale = 1 / 16.0;
+  host.z_loss = 1 / 64.0;
+  const auto tensor = [&](const std::vector<int32_t>& values) {
+    return Tensor::from(values, {std::ssize(values)}, stream);
+  };
+  tiny.rows = {tensor(host.tokens),
+               tensor(host.positions),
+               host.segments,
+               {candidates(text, units, stream), candidates(image, units, stream)},
+               candidates(all, units, stream)};
+  tiny.targets = tensor(host.targets);
+  return tiny;
+}
+
+StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compute, CpuEngine& engine,
+                    const reference::ModelRouting* replay) {
+  const Stream stream = engine.stream();
+  StepResult result;
+  run_ranks(1, [&](Communicator& world) {
+    Transformer model(config);
+    Shards shards = shard(model, world, stream, {compute, true}, 1, config.deviation);
+    set_values(shards, compute, config.deviation);
+    shards.invalidate();
+    shards.begin_round(1);
+    Rows rows = tiny.rows;
+    Rows::Routings chosen, given;
+    rows.record = &chosen;
+    if (replay) {
+      for (const auto& [layer, slots] : *replay)
+        given[layer].routing = make_routing(Tensor::from(slots.index, {std::ssize(slots.index)}, stream),
+                                            slots.offsets, rows.tokens.count());
+      rows.replay = &given;
+    }
+    Tape tape;
+    const Loss loss = cross_entropy(model(rows), tiny.targets, static_cast<float>(tiny.host.scale),
+                                    static_cast<float>(tiny.host.z_loss));
+    tape.backward(loss.total);
+    shards.finish_step();
+    result.total = loss.total.value().values<float>()[0];
+    const std::span<const float> nll = loss.nll.values<float>();
+    result.nll.assign(nll.begin(), nll.end());
+    for (const ShardPiece& piece : shards.pieces()) {
+      result.values[piece.parameter->name] = widened(piece.value);
+      result.gradients[piece.parameter->name] = widened(piece.grad);
+    }
+    for (const auto& [layer, routed] : chosen) {
+      const std::span<const int32_t> index = routed.routing.index.values<int32_t>();
+      result.routing[layer] = {{index.begin(), index.end()}, routed.routing.offsets};
+    }
+  });
+  return result;
+}
+
+}  // namespace tessera

@@ -1,0 +1,98 @@
+#include "tests/support/transformer_reference.h"
+
+namespace tessera::reference {
+namespace {
+
+struct Model {
+  const ModelConfig& config;
+  const Parameters& parameters;
+  const ModelInputs& inputs;
+  const ModelRouting& routing;
+
+  int64_t rows() const { return std::ssize(inputs.tokens); }
+
+  Values linear(const Values& x, const std::string& name, int64_t in, int64_t out) const {
+    return matmul(x, parameters.at(name), std::vector<int64_t>{0, rows()}, in, out);
+  }
+
+  Values residual(const Values& x, const std::string& norm,
+                  const std::function<Values(const Values&)>& branch) const {
+    const Values& weight = parameters.at(norm);
+    const double epsilon = config.epsilon;
+    return config.norm == "post" ? add(x, rms_norm(branch(x), weight, epsilon))
+                                 : add(x, branch(rms_norm(x, weight, epsilon)));
+  }
+
+  Values attend(const Values& x, const std::string& path) const {
+    const int64_t width = config.width, heads = config.heads, head_dim = width / heads;
+    const auto rotated = [&](const std::string& matrix, const std::string& norm) {
+      Values projected = linear(x, path + matrix, width, width);
+      if (config.qk_norm)
+        projected = layer_norm(projected, parameters.at(path + norm + ".weight"),
+                               parameters.at(path + norm + ".bias"), config.epsilon);
+      return rope(projected, inputs.positions, heads, head_dim, config.rope_base);
+    };
+    const Values mixed = attention(rotated("wq", "q_norm"), rotated("wk", "k_norm"),
+                                   linear(x, path + "wv", width, width), inputs.segments, heads, head_dim);
+    return linear(mixed, path + "wo", width, width);
+  }
+
+  Values network(const Values& x, const std::string& path, Offsets offsets) const {
+    const int64_t width = config.width, inner = config.inner();
+    const Values gate = matmul(x, parameters.at(path + "gate"), offsets, width, inner);
+    const Values up = matmul(x, parameters.at(path + "up"), offsets, width, inner);
+    return matmul(swiglu(gate, up), parameters.at(path + "down"), offsets, inner, width);
+  }
+
+  Values mix_experts(const Values& x, const std::string& path, int64_t layer) const {
+    const ExpertSlots& slots = routing.at(layer);
+    const std::vector<ExpertGroup> groups = parse_feed_forward(config.feed_forward_of(layer));
+    int64_t columns = 0;
+    for (const ExpertGroup& group : groups) columns += group.routed() ? group.experts : 0;
+    const Values scores = columns ? sigmoid(linear(x, path + "router", config.width, columns)) : Values();
+    Values gates;
+    size_t expert = 0;
+    int64_t column = 0;
+    for (const ExpertGroup& group : groups)
+      for (int64_t i = 0; i < group.experts; ++i, ++expert) {
+        for (int64_t s = slots.offsets[expert]; s < slots.offsets[expert + 1]; ++s)
+          gates.push_back(
+              group.routed()
+                  ? scores[static_cast<size_t>(slots.index[static_cast<size_t>(s)] * columns + column)]
+                  : 1);
+        if (group.routed()) ++column;
+      }
+    const Values done = network(gather(x, slots.index, config.width), path, slots.offsets);
+    return combine(done, gates, slots.index, rows(), config.width);
+  }
+};
+
+}  // namespace
+
+Values logits(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,
+              const ModelRouting& routing) {
+  const Model model{config, parameters, inputs, routing};
+  Values x = embedding(inputs.tokens, parameters.at("embedding.weight"), config.width);
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    const std::string block = "blocks." + std::to_string(layer) + ".";
+    const std::string attention_path = block + "attention.", feed_forward_path = block + "feed_forward.";
+    x = model.residual(x, attention_path + "norm",
+                       [&](const Values& in) { return model.attend(in, attention_path); });
+    x = model.residual(x, feed_forward_path + "norm", [&](const Values& in) {
+      return config.feed_forward_of(layer) == "dense"
+                 ? model.network(in, feed_forward_path, std::vector<int64_t>{0, model.rows()})
+                 : model.mix_experts(in, feed_forward_path, layer);
+    });
+  }
+  return model.linear(rms_norm(x, parameters.at("head.norm"), config.epsilon), "head.weight", config.width,
+                      config.vocab);
+}
+
+double loss(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,
+            const ModelRouting& routing) {
+  return cross_entropy(logits(config, parameters, inputs, routing), inputs.targets, config.vocab,
+                       inputs.scale, inputs.z_loss)
+      .total;
+}
+
+}  // namespace tessera::reference

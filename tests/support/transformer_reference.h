@@ -1,0 +1,33 @@
+#pragma once
+// The model of layers/transformer.h in double precision, from the same parameter values and a given routing.
+
+#include <map>
+#include <string>
+
+#include "layers/model_config.h"
+#include "tests/support/reference.h"
+
+namespace tessera::reference {
+
+/// What layers/rows.h holds, and the loss.
+struct ModelInputs {
+  std::vector<int32_t> tokens, positions, targets;
+  std::vector<int64_t> segments;
+  double scale = 1, z_loss = 0;
+};
+
+/// Slot s of an expert layer takes row index[s]; slots [offsets[e], offsets[e + 1]) are those of expert e.
+struct ExpertSlots {
+  std::vector<int32_t> index;
+  std::vector<int64_t> offsets;
+};
+
+using Parameters = std::map<std::string, Values>;     ///< by name, as in checkpoints
+using ModelRouting = std::map<int64_t, ExpertSlots>;  ///< by block
+
+Values logits(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,
+              const ModelRouting& routing);
+double loss(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,
+            const ModelRouting& routing);
+
+}  // namespace tessera::reference
