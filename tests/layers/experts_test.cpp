@@ -1,0 +1,195 @@
+// Routing of whole models: absent modalities, padding, tokens without an expert, pools, and the order of sums.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "layers/layer.h"
+#include "runtime/random.h"
+#include "tests/support/tiny_model.h"
+
+namespace tessera {
+namespace {
+
+const std::vector<std::vector<int64_t>> kDocuments{{5, 6}, {1, 9}};
+
+/// Elements of one expert, when the parameter has them expert by expert.
+std::span<const double> expert_part(const Values& gradient, size_t experts, size_t expert) {
+  const size_t each = gradient.size() / experts;
+  return {gradient.data() + expert * each, each};
+}
+
+bool all_zero(std::span<const double> values) {
+  return std::all_of(values.begin(), values.end(), [](double value) { return value == 0; });
+}
+
+struct Absence {
+  const char* feed_forward;
+  size_t experts, routed;
+  size_t first_image;  ///< expert; in the router as well
+};
+
+void expect_absent(const Absence& model, Modalities present, DType compute) {
+  SCOPED_TRACE(
+      str(model.feed_forward, present == Modalities::text ? " text alone " : " images alone ", compute));
+  CpuEngine engine;
+  const TinyRows tiny = tiny_rows(kDocuments, present, engine.stream());
+  const StepResult step = run_step(tiny_config({model.feed_forward}), tiny, compute, engine);
+  EXPECT_TRUE(std::isfinite(step.total));
+  for (const auto& [name, gradient] : step.gradients) {
+    EXPECT_TRUE(std::all_of(gradient.begin(), gradient.end(), [](double g) { return std::isfinite(g); }))
+        << name;
+    const bool is_router = name.ends_with("feed_forward.router");
+    if (!is_router && !name.ends_with("feed_forward.gate") && !name.ends_with("feed_forward.up") &&
+        !name.ends_with("feed_forward.down")) {
+      EXPECT_FALSE(all_zero(gradient)) << name;
+      continue;
+    }
+    const size_t parts = is_router ? model.routed : model.experts;
+    for (size_t expert = 0; expert < parts; ++expert) {
+      const bool absent = (expert >= model.first_image) == (present == Modalities::text);
+      EXPECT_EQ(all_zero(expert_part(gradient, parts, expert)), absent) << name << ", expert " << expert;
+    }
+  }
+}
+
+TEST(Experts, OfAnAbsentModalityHaveZeroGradients) {
+  for (const Absence& model : {Absence{"2t2i", 4, 4, 2}, Absence{"1t1i", 2, 0, 1}})
+    for (Modalities present : {Modalities::text, Modalities::image})
+      for (DType compute : {DType::f32, DType::bf16}) expect_absent(model, present, compute);
+}
+
+TEST(Experts, ReplayedRoutingGivesTheSameBits) {
+  CpuEngine engine;
+  const TinyRows tiny = tiny_rows(kDocuments, Modalities::both, engine.stream());
+  const ModelConfig config = tiny_config({"2t2i"});
+  const StepResult chosen = run_step(config, tiny, DType::f32, engine);
+  const StepResult replayed = run_step(config, tiny, DType::f32, engine, &chosen.routing);
+  EXPECT_EQ(chosen.total, replayed.total);
+  EXPECT_EQ(chosen.gradients, replayed.gradients);
+
+  reference::ModelRouting other = chosen.routing;
+  std::swap(other[0].index.front(), other[0].index.back());  // a text expert takes an image and the reverse
+  EXPECT_NE(run_step(config, tiny, DType::f32, engine, &other).total, chosen.total);
+}
+
+TEST(Experts, ASequenceChoosesForItself) {
+  CpuEngine engine;
+  ModelConfig config = tiny_config({"2t2i"});
+  const TinyRows both = tiny_rows(kDocuments, Modalities::both, engine.stream());
+  const TinyRows first = tiny_rows({kDocuments[0]}, Modalities::both, engine.stream());
+  const auto first_unit = [&](const StepResult& step) {
+    return std::vector<float>(step.nll.begin(), step.nll.begin() + std::ssize(first.host.tokens));
+  };
+  config.routing_pool = "sequence";
+  EXPECT_EQ(first_unit(run_step(config, both, DType::f32, engine)),
+            run_step(config, first, DType::f32, engine).nll);
+  config.routing_pool = "micro_batch";
+  EXPECT_NE(first_unit(run_step(config, both, DType::f32, engine)),
+            run_step(config, first, DType::f32, engine).nll);
+}
+
+TEST(Experts, TakeTheirShareOfEachPool) {
+  CpuEngine engine;
+  const TinyRows tiny = tiny_rows({{11}, {4}, {2, 9}}, Modalities::both, engine.stream());
+  for (const char* pool : {"sequence", "micro_batch"}) {
+    ModelConfig config = tiny_config({"3t2i"});
+    config.routing_pool = pool;
+    const StepResult step = run_step(config, tiny, DType::f32, engine);
+    for (const auto& [layer, slots] : step.routing)
+      for (int64_t expert = 0; expert < 5; ++expert) {
+        const Candidates& group = tiny.rows.of_modality[expert < 3 ? 0 : 1];
+        const std::vector<int64_t> whole{0, group.index.count()};
+        const std::vector<int64_t>& pools = config.routing_pool == "sequence" ? group.units : whole;
+        int64_t expected = 0;
+        for (size_t p = 0; p + 1 < pools.size(); ++p)
+          expected += expert_slots(pools[p + 1] - pools[p], expert < 3 ? 3 : 2, 1);
+        const auto e = static_cast<size_t>(expert);
+        EXPECT_EQ(slots.offsets[e + 1] - slots.offsets[e], expected) << pool << ", expert " << expert;
+        for (int64_t s = slots.offsets[e]; s < slots.offsets[e + 1]; ++s) {
+          const auto candidates = group.index.values<int32_t>();
+          EXPECT_TRUE(
+              std::binary_search(candidates.begin(), candidates.end(), slots.index[static_cast<size_t>(s)]));
+        }
+      }
+  }
+}
+
+TEST(Experts, SlotsOfAPoolAreAtLeastOneAndAtMostAll) {
+  EXPECT_EQ(expert_slots(0, 4, 1), 0);
+  EXPECT_EQ(expert_slots(1, 4, 1), 1);
+  EXPECT_EQ(expert_slots(4, 4, 1), 1);
+  EXPECT_EQ(expert_slots(5, 4, 1), 2);
+  EXPECT_EQ(expert_slots(8, 4, 0.5), 1);
+  EXPECT_EQ(expert_slots(8, 4, 3), 6);
+  EXPECT_EQ(expert_slots(8, 4, 64), 8);
+}
+
+/// One expert layer outside a model, with values of its own.
+struct LoneLayer {
+  MixtureOfExperts layer;
+
+  LoneLayer(const ModelConfig& config, Stream stream)
+      : layer(config, parse_feed_forward(config.feed_forward_of(0)), 0) {
+    for_each_parameter(layer, "layer", [&](const std::string& path, Parameter& parameter) {
+      parameter.name = path;
+      std::vector<float> values;
+      for (int64_t i = 0; i < parameter.shape.count(); ++i)
+        values.push_back(static_cast<float>(random_normal(1, Purpose(path), static_cast<uint64_t>(i))));
+      parameter.value = Tensor::from(values, parameter.shape, stream);
+    });
+  }
+};
+
+TEST(Experts, RowsWithoutAnExpertPassThrough) {
+  for (const char* feed_forward : {"1t1i", "4t4i", "moe_8x"})
+    for (const char* norm : {"post", "pre"}) {
+      CpuEngine engine;
+      const Stream stream = engine.stream();
+      ModelConfig config = tiny_config({feed_forward});
+      config.norm = norm;
+      config.capacity = 0.5;
+      LoneLayer lone(config, stream);
+      TinyRows tiny = tiny_rows({{20}, {30}}, Modalities::both, stream);
+      Rows::Routings chosen;
+      tiny.rows.record = &chosen;
+      const int64_t rows = tiny.rows.tokens.count();
+      std::vector<float> values;
+      for (int64_t i = 0; i < rows * config.width; ++i)
+        values.push_back(static_cast<float>(random_normal(2, Purpose("x"), static_cast<uint64_t>(i))));
+      const Tensor x = Tensor::from(values, {rows, config.width}, stream);
+      const Tensor y = lone.layer(x, tiny.rows).value();
+      const std::span<const int32_t> slots = chosen.at(0).routing.index.values<int32_t>();
+      int64_t without = 0, padding = 0;
+      for (int32_t row = 0; row < rows; ++row) {
+        const bool taken = std::find(slots.begin(), slots.end(), row) != slots.end();
+        const size_t bytes = static_cast<size_t>(config.width) * sizeof(float);
+        const float *before = x.data<float>() + row * config.width,
+                    *after = y.data<float>() + row * config.width;
+        EXPECT_EQ(std::memcmp(before, after, bytes) == 0, !taken)
+            << feed_forward << " " << norm << ", row " << row;
+        without += !taken;
+        if (tiny.host.tokens[static_cast<size_t>(row)] != 0) continue;
+        EXPECT_FALSE(taken) << "padding row " << row;
+        ++padding;
+      }
+      EXPECT_EQ(padding, 4);
+      EXPECT_TRUE(without > padding || std::string(feed_forward) == "1t1i");
+    }
+}
+
+// In f32, 1e8 + 1 - 1e8 is 0 or 1, as the order has it.
+TEST(Experts, AreAddedInTheirOrder) {
+  CpuEngine engine;
+  const Stream stream = engine.stream();
+  const auto combined = [&](const std::vector<float>& slots) {
+    const Routing routing =
+        make_routing(Tensor::from(std::vector<int32_t>{0, 0, 0}, {3}, stream), {0, 1, 2, 3}, 1);
+    return combine(Tensor::from(slots, {3, 1}, stream), Var(), routing).value().values<float>()[0];
+  };
+  EXPECT_EQ(combined({1e8f, 1, -1e8f}), (1e8f + 1) - 1e8f);
+  EXPECT_EQ(combined({1e8f, -1e8f, 1}), 1);
+  EXPECT_NE(combined({1e8f, 1, -1e8f}), combined({1e8f, -1e8f, 1}));
+}
+
+}  // namespace
+}  // namespace tessera
