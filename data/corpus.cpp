@@ -115,11 +115,12 @@ std::vector<std::string> sample_lines(const std::vector<ManifestDocument>& docum
   return lines;
 }
 
-std::vector<Image> ImageLibrary::sample(int64_t sample_images, uint64_t seed, ThreadPool& pool) const {
+std::vector<Image> ImageLibrary::sample(int64_t sample_images, int64_t side, uint64_t seed,
+                                        ThreadPool& pool) const {
   std::vector<Image> images(static_cast<size_t>(std::min(sample_images, std::ssize(paths_))));
   pool.run(std::ssize(images), [&](int64_t i, int) {
     const uint64_t drawn = random_permutation(seed, kSample, paths_.size(), static_cast<uint64_t>(i));
-    images[static_cast<size_t>(i)] = centre_square(read_image(paths_[drawn]), side_);
+    images[static_cast<size_t>(i)] = centre_square(read_image(paths_[drawn]), side);
   });
   return images;
 }
@@ -128,7 +129,7 @@ void ImageLibrary::encode(const ImageTokenizer& tokenizer, ThreadPool& pool) {
   codes_.assign(paths_.size(), {});
   pool.run(std::ssize(paths_), [&](int64_t i, int) {
     const auto at = static_cast<size_t>(i);
-    codes_[at] = tokenizer.encode(centre_square(read_image(paths_[at]), side_));
+    codes_[at] = tokenizer.encode(centre_square(read_image(paths_[at]), tokenizer.side()));
   });
   for (size_t i = 0; i < paths_.size(); ++i) index_[paths_[i]] = i;
 }

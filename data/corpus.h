@@ -17,8 +17,8 @@
 namespace tessera {
 
 struct CorpusOptions {
-  std::map<std::string, int64_t> max_text_bytes;  ///< by source; about that much of it is used, drawn by seed
-  double validation_share = 0.02;                 ///< of the groups, for documents that name no split
+  std::map<std::string, int64_t> max_text_bytes = {};                          ///< by source; about that much of it is used, drawn by seed
+  double validation_share = 0.02;  ///< of the groups, for documents that name no split
   uint64_t seed = 0;
 };
 
@@ -35,20 +35,19 @@ Corpus read_corpus(const std::string& manifest, const CorpusOptions& options);
 /// Lines of the train documents up to about max_bytes, for the text tokenizer to learn from.
 std::vector<std::string> sample_lines(const std::vector<ManifestDocument>& documents, int64_t max_bytes);
 
-/// The pictures of a corpus as codes.  sample_images: at most so many train a codebook; they are drawn by seed.
+/// The pictures of a corpus as codes.
 class ImageLibrary {
  public:
-  ImageLibrary(std::vector<std::string> paths, int64_t side) : paths_(std::move(paths)), side_(side) {}
+  explicit ImageLibrary(std::vector<std::string> paths) : paths_(std::move(paths)) {}
 
-  /// Decodes the images that a codebook learns from.
-  std::vector<Image> sample(int64_t sample_images, uint64_t seed, ThreadPool& pool) const;
+  /// At most sample_images pictures, drawn by seed, for a codebook to learn from.
+  std::vector<Image> sample(int64_t sample_images, int64_t side, uint64_t seed, ThreadPool& pool) const;
   void encode(const ImageTokenizer& tokenizer, ThreadPool& pool);
   /// Codes of an image, after encode().
   const std::vector<int32_t>& codes(const std::string& path) const { return codes_.at(index_.at(path)); }
 
  private:
   std::vector<std::string> paths_;
-  int64_t side_;
   std::unordered_map<std::string, size_t> index_;
   std::vector<std::vector<int32_t>> codes_;
 };

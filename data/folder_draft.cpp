@@ -35,18 +35,26 @@ void FolderDraft::publish() {
     ::fsync(folder);  // the names of the files must be on the disk before the folder gets its own
     ::close(folder);
   }
-  if (fs::exists(path_)) {
-    // The exchange leaves the earlier folder under the draft's name: at no moment is there neither of the two.
-    TESSERA_CHECK(::renameat2(AT_FDCWD, draft_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) == 0,
-                  "folder: cannot replace ", path_, ": ", std::strerror(errno));
+  const auto move = [](const std::string& from, const std::string& to) {
+    TESSERA_CHECK(::rename(from.c_str(), to.c_str()) == 0, "folder: cannot rename ", from, " to ", to, ": ",
+                  std::strerror(errno));
+  };
+  if (!fs::exists(path_)) {
+    move(draft_, path_);
     published_ = true;
-    std::error_code ignored;
-    fs::remove_all(draft_, ignored);
     return;
   }
-  TESSERA_CHECK(::rename(draft_.c_str(), path_.c_str()) == 0, "folder: cannot make ", path_, ": ",
-                std::strerror(errno));
+  std::string earlier = draft_;
+  // The exchange leaves the earlier folder under the draft's name: at no moment is there neither of the two.  Some
+  // network and layered file systems do not know it; there the earlier folder steps aside first.
+  if (::renameat2(AT_FDCWD, draft_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) != 0) {
+    earlier = path_ + ".old";
+    move(path_, earlier);
+    move(draft_, path_);
+  }
   published_ = true;
+  std::error_code ignored;
+  fs::remove_all(earlier, ignored);
 }
 
 }  // namespace tessera

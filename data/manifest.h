@@ -24,9 +24,9 @@ struct ManifestPart {
 };
 
 struct ManifestDocument {
-  std::string id, source, split, group;  ///< split and group may be empty
+  std::string id = {}, source = {}, split = {}, group = {};  ///< split and group may be empty
   bool flip = false;
-  std::vector<ManifestPart> parts;
+  std::vector<ManifestPart> parts = {};
 };
 
 class ManifestReader {

@@ -1,5 +1,6 @@
 #include "launch/prepare.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -29,7 +30,8 @@ std::string fingerprint_of(PrepareConfig config, const Corpus& corpus) {
   fingerprint.add(kImporter);
   if (!config.tokenizers.empty()) {
     fingerprint.add_file(config.tokenizers + "/" + kTextModel);
-    if (!corpus.images.empty()) fingerprint.add_file(config.tokenizers + "/" + kImageModel);
+    if (const std::string images = config.tokenizers + "/" + kImageModel; fs::exists(images))
+      fingerprint.add_file(images);
   }
   config.manifest = config.out = config.tokenizers = "";
   config.threads = 0;
@@ -61,10 +63,15 @@ int64_t images_per_unit(const PrepareConfig& config, int64_t codes_per_image) {
   return images;
 }
 
-std::unique_ptr<ImageTokenizer> image_tokenizer(const PrepareConfig& config, const ImageLibrary& library,
-                                                ThreadPool& pool) {
-  if (!config.tokenizers.empty()) return load_image_tokenizer(config.tokenizers + "/" + kImageModel);
-  const std::vector<Image> sample = library.sample(config.sample_images, config.seed, pool);
+/// None when neither the corpus nor the earlier tokenizers know pictures.
+std::unique_ptr<ImageTokenizer> image_tokenizer(const PrepareConfig& config, const Corpus& corpus,
+                                                const ImageLibrary& library, ThreadPool& pool) {
+  const std::string earlier = config.tokenizers + "/" + kImageModel;
+  if (!config.tokenizers.empty() && (fs::exists(earlier) || !corpus.images.empty()))
+    return load_image_tokenizer(earlier);
+  if (corpus.images.empty()) return nullptr;
+  const std::vector<Image> sample =
+      library.sample(config.sample_images, config.images.image_side, config.seed, pool);
   return std::make_unique<PatchCodebook>(PatchCodebook::train(sample, config.images, config.seed, pool));
 }
 
@@ -108,16 +115,15 @@ DatasetIndex prepare(const PrepareConfig& config, const Announce& progress) {
   DatasetIndex index;
   index.fingerprint = fingerprint;
   index.length = config.length;
-  ImageLibrary library(corpus.images, config.images.image_side);
-  if (!corpus.images.empty()) {
-    const std::unique_ptr<ImageTokenizer> images = image_tokenizer(config, library, pool);
+  ImageLibrary library(corpus.images);
+  if (const std::unique_ptr<ImageTokenizer> images = image_tokenizer(config, corpus, library, pool)) {
     progress(str("image codebook: ", images->codebook_size(), " codes, ", images->codes_per_image(),
                  " per image"));
     library.encode(*images, pool);
     images->save(draft.path() + "/" + kImageModel);
     index.vocabulary.image_codes = images->codebook_size();
     index.codes_per_image = images->codes_per_image();
-    index.images_per_unit = images_per_unit(config, images->codes_per_image());
+    if (!corpus.images.empty()) index.images_per_unit = images_per_unit(config, index.codes_per_image);
   }
   const TextTokenizer text = text_tokenizer(config, corpus, index.vocabulary.image_codes);
   text.save(draft.path() + "/" + kTextModel);
