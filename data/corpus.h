@@ -17,14 +17,17 @@
 namespace tessera {
 
 struct CorpusOptions {
-  std::map<std::string, int64_t> max_text_bytes = {};                          ///< by source; about that much of it is used, drawn by seed
-  double validation_share = 0.02;  ///< of the groups, for documents that name no split
+  /// By source: about so much of its text is used, drawn by seed.
+  std::map<std::string, int64_t> max_text_bytes = {};
+  /// Of the groups, for documents that name no split.
+  double validation_share = 0.02;
   uint64_t seed = 0;
 };
 
 struct Corpus {
-  std::vector<ManifestDocument> train,
-      validation;                   ///< shuffled by seed; parts already in the order that flip decided
+  /// Shuffled by seed; parts already in the order that flip decided.
+  std::vector<ManifestDocument> train;
+  std::vector<ManifestDocument> validation;
   std::string manifest_hash;        ///< of the bytes of the manifest
   std::vector<std::string> images;  ///< every path once, in order of first use, train before validation
 };

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "data/image_tokenizer.h"
 #include "data/text_tokenizer.h"
 #include "runtime/hdf5.h"
