@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 
 #include "runtime/error.h"
 
@@ -25,6 +27,18 @@ void AppendFile::append(std::string_view record) {
     TESSERA_CHECK(written >= 0, path_, ": cannot be written: ", std::strerror(errno));
     record.remove_prefix(static_cast<size_t>(written));
   }
+}
+
+void replace_file(const std::string& path, std::string_view text) {
+  const std::string temporary = path + ".tmp";
+  {
+    std::ofstream out(temporary, std::ios::binary);
+    out << text;
+    out.close();
+    TESSERA_CHECK(out, path, ": cannot be written: ", std::strerror(errno));
+  }
+  TESSERA_CHECK(std::rename(temporary.c_str(), path.c_str()) == 0, path,
+                ": cannot be written: ", std::strerror(errno));
 }
 
 }  // namespace tessera

@@ -1,6 +1,6 @@
 #pragma once
-// A file that only grows: every record is one write, so that a reader, or a run that was killed, never
-// meets two halves of different records.
+// Files that others read while they are written.  A file that only grows: every record is one write, so
+// that a reader, or a run that was killed, never meets two halves of different records.
 
 #include <string>
 #include <string_view>
@@ -24,5 +24,9 @@ class AppendFile {
   std::string path_;
   int descriptor_;
 };
+
+/// Writes path.tmp and renames it, so that a reader never sees half a file.  Throws Error when that
+/// fails; what was there before stays then.
+void replace_file(const std::string& path, std::string_view text);
 
 }  // namespace tessera

@@ -12,19 +12,6 @@ namespace {
 
 constexpr const char* kFile = "metrics.jsonl";
 
-void replace_file(const std::string& path, const std::string& text) {
-  const std::string temporary = path + ".tmp";
-  {
-    std::ofstream out(temporary, std::ios::binary);
-    out << text;
-    out.close();
-    TESSERA_CHECK(out, path, ": cannot be written");
-  }
-  std::error_code failure;
-  std::filesystem::rename(temporary, path, failure);
-  TESSERA_CHECK(!failure, path, ": cannot be written: ", failure.message());
-}
-
 /// The path of the file, cut back to where the run continues.
 std::string repaired(const std::string& directory, int64_t first_step) {
   TESSERA_CHECK(std::filesystem::is_directory(directory), "metrics: no folder ", directory);
