@@ -9,9 +9,9 @@
 
 // GCC 12 takes the undefined operands inside its own intrinsics for a mistake (GCC bug 105593).
 #pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
-#pragma GCC diagnostic pop
 
 #include <cstdint>
 #include <cstring>
@@ -28,10 +28,6 @@ namespace {
 }  // namespace tessera::kernels::avx2
 #undef TESSERA_ISA_LANES_PER_REGISTER
 
-// g++ 12 takes the deliberately undefined registers inside its own AVX-512 header for mistakes (GCC bug 105593).
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
 #define TESSERA_ISA_LANES_PER_REGISTER 16
