@@ -149,6 +149,9 @@ class MpiCommunicator final : public Communicator {
   /// Rank r's partners are taken in the order r + 1, r + 2, ..., so that not all ranks turn to the same one at once.
   Pending<Tensor> exchange(const char* operation, Tensor send, const std::vector<Share>& out, Tensor receive,
                            const std::vector<Share>& in) {
+    const Share own_out = out[static_cast<size_t>(rank_)], own_in = in[static_cast<size_t>(rank_)];
+    TESSERA_CHECK(own_out.bytes == own_in.bytes, operation, ": rank ", rank_, " sends ", own_out.bytes,
+                  " bytes to itself and expects ", own_in.bytes);
     auto messages = std::make_shared<Messages>(comm_, operation);
     for (int distance = 1; distance < size_; ++distance) {
       const int source = (rank_ + size_ - distance) % size_;
@@ -158,9 +161,6 @@ class MpiCommunicator final : public Communicator {
       const int target = (rank_ + distance) % size_;
       messages->send(out[static_cast<size_t>(target)], target);
     }
-    const Share own_out = out[static_cast<size_t>(rank_)], own_in = in[static_cast<size_t>(rank_)];
-    TESSERA_CHECK(own_out.bytes == own_in.bytes, operation, ": rank ", rank_, " sends ", own_out.bytes,
-                  " bytes to itself and expects ", own_in.bytes);
     std::memmove(own_in.data, own_out.data, static_cast<size_t>(own_out.bytes));
     return {std::move(receive), [messages, send = std::move(send)](Stream) { messages->wait(); }};
   }

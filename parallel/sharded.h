@@ -49,7 +49,8 @@ class ShardGroup {
   /// The ranges of parameters in this rank's shard, in order; padding belongs to none.
   std::vector<ShardPiece> pieces() const;
 
-  /// How many ranks (0 .. present - 1) hold a leaf in the round that starts.
+  /// How many ranks (0 .. present - 1) hold a leaf in the round that starts.  Each round takes one backward pass through
+  /// the group; another one throws Error.
   void begin_round(int present) { present_ = present; }
   /// The collectives of a round for a rank without a leaf; forward() in program order, then backward() in reverse.
   void idle_forward();
@@ -113,7 +114,7 @@ class Shards {
   std::vector<ShardPiece> pieces() const;
   void begin_round(int present);
   void idle_round();
-  void idle_forward();   ///< the same for a forward pass alone
+  void idle_forward();  ///< the same for a forward pass alone
   void finish_step();
   void invalidate();
 

@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include "parallel/communicator.h"
+#include "runtime/cpu_engine.h"
 #include "tests/support/ranks.h"
 
 namespace tessera {
@@ -16,6 +17,32 @@ TEST(Mpi, ExchangesDataWhenChecked) {
 }
 
 TEST(MpiFull, LongMessages) { expect_long_messages(*mpi_world()); }
+
+/// Rank 0 sends six elements to rank 1, which expects another number.
+std::string failure_of_exchange(Communicator& world, int64_t expected) {
+  CpuEngine engine;
+  std::vector<int64_t> send_counts(static_cast<size_t>(world.size())), receive_counts = send_counts;
+  if (world.rank() == 0) send_counts[1] = 6;
+  if (world.rank() == 1) receive_counts[0] = expected;
+  const Tensor send = Tensor::zeros({world.rank() == 0 ? 6 : 0}, DType::f32, engine.stream());
+  const Tensor room = Tensor::zeros({world.rank() == 1 ? expected : 0}, DType::f32, engine.stream());
+  try {
+    (void)world.all_to_all(send, send_counts, room, receive_counts, engine.stream()).wait(engine.stream());
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Mpi, MessagesOfAnotherLengthAreErrors) {
+  const std::unique_ptr<Communicator> world = mpi_world();
+  if (world->size() == 1) GTEST_SKIP() << "needs two ranks to differ";
+  const bool receives = world->rank() == 1;
+  EXPECT_EQ(failure_of_exchange(*world, 7), receives ? "all_to_all: rank 0 sent 24 bytes, expected 28" : "");
+  const std::string truncated = failure_of_exchange(*world, 5);
+  EXPECT_EQ(truncated.find("all_to_all: MPI: MPI_ERR_TRUNCATE") != std::string::npos, receives) << truncated;
+  world->barrier();
+}
 
 TEST(Mpi, CheckedMismatchThrowsEverywhere) {
   const std::unique_ptr<Communicator> world = mpi_world();
