@@ -18,29 +18,41 @@ Json state_of(Config& config, const Loader& loader, Isa isa) {
   const DatasetIndex& index = loader.dataset().index();
   return {{"config", to_json(config)},
           {"isa", name_of(isa)},
-          {"data", {{"fingerprint", index.fingerprint}, {"image_codes", index.vocabulary.image_codes}, {"text_pieces", index.vocabulary.text_pieces}}}};
+          {"data",
+           {{"fingerprint", index.fingerprint},
+            {"image_codes", index.vocabulary.image_codes},
+            {"text_pieces", index.vocabulary.text_pieces}}}};
 }
 
 /// Settings that may change between the parts of a run without a word: they do not touch results.
 bool is_free(const std::string& key) {
-  for (const char* free : {"/out", "/stop_at", "/resume", "/save_every", "/keep", "/isa", "/threads", "/thread_ranks",
-                           "/reshard_after_forward", "/trace", "/loader/prefetch"})
+  for (const char* free : {"/out", "/stop_at", "/resume", "/save_every", "/keep", "/isa", "/threads",
+                           "/thread_ranks", "/reshard_after_forward", "/trace", "/loader/prefetch"})
     if (key == free) return true;
   return false;
 }
 
+/// "/model/width" -> "model.width", as a config or an override names it.
+std::string dotted(std::string pointer) {
+  std::replace(pointer.begin(), pointer.end(), '/', '.');
+  return pointer.substr(1);
+}
+
 void warn_of_changes(const std::string& checkpoint, const Json& then, const Json& now) {
-  for (const auto& [key, value] : now["config"].flatten().items()) {
-    const Json before = then["config"].flatten();
-    if (is_free(key)) continue;
+  const Json before = then["config"].flatten(), after = now["config"].flatten();
+  for (const auto& [key, value] : after.items()) {
     const Json old = before.contains(key) ? before[key] : Json();
-    if (old != value) log_line(str("warning: ", checkpoint, " was made with ", key.substr(1), " ", old, ", this run has ", value));
+    if (!is_free(key) && old != value)
+      log_line(
+          str("warning: ", checkpoint, " was made with ", dotted(key), " ", old, ", this run has ", value));
   }
   if (then["isa"] != now["isa"])
-    log_line(str("warning: ", checkpoint, " was made at instruction-set level ", then["isa"], ", this run is at ", now["isa"],
+    log_line(str("warning: ", checkpoint, " was made at instruction-set level ", then["isa"],
+                 ", this run is at ", now["isa"],
                  ": results may differ in the last bits (set isa to keep the old level)"));
   if (then["data"]["fingerprint"] != now["data"]["fingerprint"])
-    log_line(str("warning: ", checkpoint, " was made with another dataset; the order of samples starts anew"));
+    log_line(
+        str("warning: ", checkpoint, " was made with another dataset; the order of samples starts anew"));
 }
 
 void remove_old_checkpoints(const std::string& directory, int64_t keep) {
@@ -55,7 +67,8 @@ void remove_old_checkpoints(const std::string& directory, int64_t keep) {
 
 }  // namespace
 
-Run::Run(Config config, const CheckpointTensors& tensors, const Loader& loader, CpuEngine& engine, Communicator& world)
+Run::Run(Config config, const CheckpointTensors& tensors, const Loader& loader, CpuEngine& engine,
+         Communicator& world)
     : config_(std::move(config)), tensors_(tensors), loader_(loader), engine_(engine), world_(world) {
   restore();
   last_step_ = config_.stop_at > 0 ? std::min(config_.stop_at, config_.steps) : config_.steps;
@@ -83,7 +96,8 @@ void Run::restore() {
   });
   agree(world_, [&] {
     latest = latest_checkpoint(config_.out);
-    TESSERA_CHECK(config_.resume || !latest, "resume is false but ", latest.value_or(""), " is there: choose another out or remove it");
+    TESSERA_CHECK(config_.resume || !latest, "resume is false but ", latest.value_or(""),
+                  " is there: choose another out or remove it");
   });
   if (!latest) return;
   Json now = state_of(config_, loader_, engine_.isa);
@@ -91,8 +105,9 @@ void Run::restore() {
     const Json manifest = read_checkpoint_manifest(*latest);
     const Json& then = manifest.at("state");
     for (const char* part : {"image_codes", "text_pieces"})
-      TESSERA_CHECK(then.at("data").at(part) == now["data"][part], *latest, ": its model was trained with ", then["data"][part], " ",
-                    part, ", the dataset ", config_.data, " has ", now["data"][part]);
+      TESSERA_CHECK(then.at("data").at(part) == now["data"][part], *latest, ": its model was trained with ",
+                    then["data"][part], " ", part, ", the dataset ", config_.data, " has ",
+                    now["data"][part]);
     first_step_ = manifest.at("step").get<int64_t>();
     if (world_.rank() == 0) warn_of_changes(*latest, then, now);
   });
@@ -109,7 +124,9 @@ bool Run::finish_step(int64_t step, const StepSummary& summary, const Update& up
   if (signal != 0 || done == last_step_ || done % config_.save_every == 0) save(done);
   if (signal != 0 && done < last_step_) {
     exit_code_ = kExitRequeue;
-    if (world_.rank() == 0) log_line(str("signal ", signal, ": saved after ", done, " steps and stopped; start the same command again to go on"));
+    if (world_.rank() == 0)
+      log_line(str("signal ", signal, ": saved after ", done,
+                   " steps and stopped; start the same command again to go on"));
     return false;
   }
   step_began_ns_ = Trace::now_ns();

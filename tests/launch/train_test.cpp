@@ -116,7 +116,7 @@ TEST_F(TrainTest, RefusesWhatDoesNotFit) {
   Config wider = config("dense");
   wider.model.width = 64;
   wider.steps = 20;
-  EXPECT_NE(message(wider, 1).find("is [64, 32] there, [64, 64] in this model"), std::string::npos)
+  EXPECT_NE(message(wider, 1).find("is [16] there, [32] in this model"), std::string::npos)
       << message(wider, 1);
   Config fresh = config("dense");
   fresh.resume = false;

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 /// One way to run the same training.
 struct Layout {
-  int processes = 0;   ///< under mpirun; 0: started by itself
+  int processes = 0;  ///< under mpirun; 0: started by itself
   int thread_ranks = 1;
   int threads = 1;
 
@@ -41,20 +41,29 @@ class VerifyRanks : public testing::Test {
                {{"data", (folder_ / "data").string()},
                 {"steps", kSteps},
                 {"save_every", 100},
-                {"model", {{"vocab", 64}, {"width", 32}, {"layers", 2}, {"heads", 2}, {"hidden", 48}, {"feed_forward", {"1t1i", "3t2i"}}}},
+                {"model",
+                 {{"vocab", 64},
+                  {"width", 32},
+                  {"layers", 2},
+                  {"heads", 2},
+                  {"hidden", 48},
+                  {"feed_forward", {"1t1i", "3t2i"}}}},
                 {"loader", {{"micro_batches", 5}, {"mixed_units", 2}, {"text_units", 1}}},
                 {"schedule", {{"warmup", 4}, {"peak", 0.003}}}});
   }
   void TearDown() override { fs::remove_all(folder_); }
 
   /// Runs the program and expects success.
-  void train(const Layout& layout, const std::string& compute, const std::string& out, int stop_at = 0) const {
-    std::string command = layout.processes == 0 ? ""
-                          : str("mpirun --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n ",
-                                layout.processes, " ");
-    command += str(TESSERA_PROGRAM, " train ", (folder_ / "config.json").string(), " compute=", compute, " threads=", layout.threads,
-                   " thread_ranks=", layout.thread_ranks, " stop_at=", stop_at, " out=", (folder_ / out).string(), " > ",
-                   (folder_ / "log").string(), " 2>&1");
+  void train(const Layout& layout, const std::string& compute, const std::string& out,
+             int stop_at = 0) const {
+    std::string command =
+        layout.processes == 0
+            ? ""
+            : str("mpirun --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n ",
+                  layout.processes, " ");
+    command += str(TESSERA_PROGRAM, " train ", (folder_ / "config.json").string(), " compute=", compute,
+                   " threads=", layout.threads, " thread_ranks=", layout.thread_ranks, " stop_at=", stop_at,
+                   " out=", (folder_ / out).string(), " > ", (folder_ / "log").string(), " 2>&1");
     ASSERT_EQ(std::system(command.c_str()), 0) << command << "\n" << read_text(folder_ / "log");
   }
 
@@ -73,7 +82,8 @@ class VerifyRanks : public testing::Test {
   }
 
   /// Every layout against one process of one thread; every stop at half time resumed on another layout.
-  void verify(const std::string& compute, const std::vector<Layout>& layouts, const std::vector<std::pair<Layout, Layout>>& resumes) {
+  void verify(const std::string& compute, const std::vector<Layout>& layouts,
+              const std::vector<std::pair<Layout, Layout>>& resumes) {
     train({}, compute, compute);
     const Result expected = result(compute);
     ASSERT_EQ(expected.loss.size(), size_t{kSteps});
@@ -86,7 +96,8 @@ class VerifyRanks : public testing::Test {
       const std::string out = compute + first.name() + second.name();
       train(first, compute, out, kSteps / 2);
       train(second, compute, out);
-      EXPECT_TRUE(result(out) == expected) << compute << " stopped on " << first.name() << ", resumed on " << second.name();
+      EXPECT_TRUE(result(out) == expected)
+          << compute << " stopped on " << first.name() << ", resumed on " << second.name();
     }
   }
 
@@ -106,8 +117,9 @@ TEST_F(VerifyRanksFull, EveryLayout) {
     for (int processes : {1, 2, 3, 4}) layouts.push_back({processes, 1, threads});
     for (int ranks : {1, 2, 3, 4}) layouts.push_back({0, ranks, threads});
   }
-  const std::vector<std::pair<Layout, Layout>> resumes{
-      {{.processes = 1}, {.processes = 4}}, {{.processes = 3}, {.processes = 2}}, {{.thread_ranks = 4}, {.processes = 3}}};
+  const std::vector<std::pair<Layout, Layout>> resumes{{{.processes = 1}, {.processes = 4}},
+                                                       {{.processes = 3}, {.processes = 2}},
+                                                       {{.thread_ranks = 4}, {.processes = 3}}};
   for (const char* compute : {"f32", "bf16"}) verify(compute, layouts, resumes);
 }
 
