@@ -11,7 +11,7 @@
 namespace tessera {
 namespace {
 
-constexpr double kWidth = 520, kHeight = 280;
+constexpr double kWidth = 520, kHeight = 284;
 constexpr double kLeft = 62, kRight = 508, kTop = 14, kBottom = 244;
 constexpr size_t kMostPoints = 2000, kStretches = 1000;
 constexpr size_t kSmoothFrom = 20;
@@ -103,7 +103,7 @@ std::string grid(const Chart& chart, const Axis& x, const Axis& y) {
                kBottom + 20, "\">", format_count(tick), "</text>");
   svg += str("<line class=\"axis\" x1=\"", kLeft, "\" x2=\"", kRight, "\" y1=\"", kBottom, "\" y2=\"",
              kBottom, "\"/>");
-  return svg + str("<text class=\"tick\" text-anchor=\"end\" x=\"", kRight, "\" y=\"", kHeight - 2,
+  return svg + str("<text class=\"tick\" text-anchor=\"end\" x=\"", kRight, "\" y=\"", kHeight - 6,
                    "\">step</text>");
 }
 
@@ -148,12 +148,14 @@ void thin_out(std::vector<double>& xs, std::vector<double>& ys) {
   std::vector<double> kept_x, kept_y;
   for (size_t stretch = 0; stretch < kStretches; ++stretch) {
     const size_t begin = stretch * xs.size() / kStretches, end = (stretch + 1) * xs.size() / kStretches;
-    const auto [least, most] =
-        std::minmax_element(ys.begin() + static_cast<int64_t>(begin), ys.begin() + static_cast<int64_t>(end));
-    const auto [first, last] = std::minmax(least - ys.begin(), most - ys.begin());
-    for (const auto at : {first, last}) {
-      kept_x.push_back(xs[static_cast<size_t>(at)]);
-      kept_y.push_back(ys[static_cast<size_t>(at)]);
+    size_t least = begin, most = begin;
+    for (size_t i = begin; i < end; ++i) {
+      if (ys[i] < ys[least] || std::isnan(ys[least])) least = i;
+      if (ys[i] > ys[most] || std::isnan(ys[most])) most = i;
+    }
+    for (const size_t at : {std::min(least, most), std::max(least, most)}) {
+      kept_x.push_back(xs[at]);
+      kept_y.push_back(ys[at]);
     }
   }
   xs = std::move(kept_x);
@@ -192,9 +194,10 @@ std::vector<double> moving_mean(const std::vector<double>& values) {
     if (!std::isfinite(values[static_cast<size_t>(at)])) continue;
     double sum = 0;
     int64_t terms = 0;
-    // Symmetric at the ends too: a lopsided window would bend the line where the loss falls fastest.
-    const int64_t reach = std::min({half, at, count - 1 - at});
-    for (int64_t near = at - reach; near <= at + reach; ++near) {
+    // Narrow at the start, since a lopsided window would bend the line where the loss falls fastest;
+    // lopsided at the end, since a narrow one would end it in noise.
+    const int64_t reach = std::min(half, at);
+    for (int64_t near = at - reach; near <= std::min(at + reach, count - 1); ++near) {
       if (!std::isfinite(values[static_cast<size_t>(near)])) continue;
       sum += values[static_cast<size_t>(near)];
       ++terms;

@@ -31,6 +31,8 @@ p { margin: .35rem 0 .9rem; max-width: 72ch; }
 .missing { font-style: italic; }
 .card, figure.chart { background: var(--surface); border: 1px solid var(--rule); border-radius: 10px; }
 .card { padding: .4rem 1.1rem; overflow-x: auto; }
+.card + .card { margin-top: 1rem; }
+.heats .card { margin-top: 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .55rem .8rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--rule); vertical-align: baseline; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
@@ -64,7 +66,8 @@ polyline { fill: none; stroke: currentColor; stroke-width: 1.9; stroke-linejoin:
 .tip div { display: flex; align-items: baseline; }
 .tip b { font-weight: 600; color: var(--ink); margin-left: 1em; flex: 1; text-align: right; white-space: nowrap; }
 .tip span:not(.swatch) { color: var(--muted); overflow-wrap: anywhere; }
-.heats { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 1rem; align-items: start; }
+.heats { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+.heats .card { flex: 0 1 auto; max-width: 100%; }
 .heat { border-spacing: 3px; border-collapse: separate; }
 .heat caption { text-align: left; font-weight: 600; font-size: .95rem; padding: .4rem 0; }
 .heat th, .heat td, .heat th:first-child, .heat td:last-child { border: 0; padding: .3rem .45rem; text-align: center;
@@ -86,7 +89,9 @@ summary { cursor: pointer; font-weight: 600; overflow-wrap: anywhere; }
   main { padding: 1.5rem .8rem 3rem; }
   h1 { font-size: 1.4rem; }
   svg text { font-size: 17px; }
-  th, td { padding: .5rem .55rem; }
+  th, td { padding: .5rem .5rem; font-size: .92rem; }
+  td small, tr.baseline th { white-space: normal; }
+  .card { padding: .3rem .8rem; }
   .samples { grid-template-columns: repeat(auto-fill, minmax(145px, 1fr)); }
 }
 )css";
