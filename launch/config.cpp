@@ -13,7 +13,8 @@ Json read_settings(const std::string& path, const std::vector<std::string>& over
   Json json = path.empty() ? Json::object() : read_json(path);
   for (const std::string& text : overrides) {
     const size_t equals = text.find('=');
-    TESSERA_CHECK(equals != std::string::npos && equals > 0, "override: expected key=value, got \"", text, "\"");
+    TESSERA_CHECK(equals != std::string::npos && equals > 0, "override: expected key=value, got \"", text,
+                  "\"");
     set_path(json, text.substr(0, equals), text.substr(equals + 1));
   }
   return json;

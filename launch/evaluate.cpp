@@ -1,8 +1,8 @@
 #include "launch/evaluate.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -25,7 +25,8 @@ constexpr const char* kPartNames[kParts] = {"text", "image", "image_plain"};
 constexpr size_t kColumns = 2 * kParts + 2;
 
 /// Micro-batches of the training composition that walk through all units once; the last ones hold what is left.
-std::vector<std::vector<UnitRef>> micro_batches(const TokenDataset& dataset, const LoaderConfig& loader, int64_t limit) {
+std::vector<std::vector<UnitRef>> micro_batches(const TokenDataset& dataset, const LoaderConfig& loader,
+                                                int64_t limit) {
   const PerKind slots{loader.mixed_units, loader.text_units};
   std::vector<std::vector<UnitRef>> batches;
   for (size_t kind = 0; kind < kUnitKinds; ++kind) {
@@ -41,7 +42,8 @@ std::vector<std::vector<UnitRef>> micro_batches(const TokenDataset& dataset, con
 }
 
 /// Per part: sum of nats and number of targets; then rows and their forward floating-point operations.
-std::vector<double> score(TrainedModel& trained, const Batch& batch, const Vocabulary& vocabulary, const std::vector<uint8_t>& plain) {
+std::vector<double> score(TrainedModel& trained, const Batch& batch, const Vocabulary& vocabulary,
+                          const std::vector<uint8_t>& plain) {
   const Rows rows = rows_of(batch);
   const Loss loss = cross_entropy(trained.model()(rows), batch.targets, 1.0f, 0.0f);
   std::vector<double> sums(kColumns, 0.0);
@@ -73,12 +75,14 @@ Json result_of(const TrainedModel& trained, const std::string& checkpoint, const
   const ModelConfig& model = trained.config().model;
   int64_t parameters = 0;
   for (const auto& [part, count] : parameter_counts(model)) parameters += count;
-  Json result{{"checkpoint", checkpoint}, {"step", trained.step()}, {"routing", routes_by_batch(model) ? "batch" : "none"}};
+  Json result{{"checkpoint", checkpoint},
+              {"step", trained.step()},
+              {"routing", routes_by_batch(model) ? "batch" : "none"}};
   const NgramScore* scores[kParts] = {&baseline.text, &baseline.image_other, &baseline.image_plain};
   for (size_t part = 0; part < kParts; ++part) {
     const double tokens = sums[2 * part + 1];
-    TESSERA_CHECK(static_cast<int64_t>(tokens) == scores[part]->tokens, "evaluate: the model scored ", tokens, " ", kPartNames[part],
-                  " targets, the baselines ", scores[part]->tokens);
+    TESSERA_CHECK(static_cast<int64_t>(tokens) == scores[part]->tokens, "evaluate: the model scored ", tokens,
+                  " ", kPartNames[part], " targets, the baselines ", scores[part]->tokens);
     result[kPartNames[part]] = {{"tokens", scores[part]->tokens},
                                 {"nats", tokens > 0 ? Json(sums[2 * part] / tokens) : Json()},
                                 {"unigram", scores[part]->unigram()},
@@ -90,13 +94,14 @@ Json result_of(const TrainedModel& trained, const std::string& checkpoint, const
 }
 
 void print(const Json& result) {
-  std::printf("%s, step %s\n%-26s %10s %9s %9s %9s\n", result["checkpoint"].get<std::string>().c_str(), result["step"].dump().c_str(),
-              "held-out nats per token", "tokens", "model", "unigram", "bigram");
+  std::printf("%s, step %s\n%-26s %10s %9s %9s %9s\n", result["checkpoint"].get<std::string>().c_str(),
+              result["step"].dump().c_str(), "held-out nats per token", "tokens", "model", "unigram",
+              "bigram");
   for (const char* part : kPartNames) {
     const Json& row = result[part];
     if (row["tokens"] == 0) continue;
-    std::printf("%-26s %10s %9.3f %9.3f %9.3f\n", part, row["tokens"].dump().c_str(), row["nats"].get<double>(),
-                row["unigram"].get<double>(), row["bigram"].get<double>());
+    std::printf("%-26s %10s %9.3f %9.3f %9.3f\n", part, row["tokens"].dump().c_str(),
+                row["nats"].get<double>(), row["unigram"].get<double>(), row["bigram"].get<double>());
   }
   if (result["routing"] == "batch")
     std::printf("experts chose among the tokens of a micro-batch: these losses leak the future\n");
@@ -132,7 +137,8 @@ int run_evaluate(const EvaluateOptions& options, Communicator& world) {
   for (int64_t first = 0; first < leaves; first += world.size()) {
     const int64_t leaf = first + world.rank();
     if (leaf < leaves) {
-      const Batch batch = read_batch(*dataset, batches[static_cast<size_t>(leaf)], config.loader.attend_across_documents, engine.stream());
+      const Batch batch = read_batch(*dataset, batches[static_cast<size_t>(leaf)],
+                                     config.loader.attend_across_documents, engine.stream());
       sums.push_back(score(*trained, batch, dataset->vocabulary(), plain));
     } else {
       trained->shards().idle_forward();

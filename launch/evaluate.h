@@ -8,9 +8,9 @@
 namespace tessera {
 
 struct EvaluateOptions {
-  std::string run;     ///< run folder; its latest checkpoint is evaluated, evaluation.json is written into it
-  std::string data;    ///< empty: what the model was trained on
-  int64_t units = 0;   ///< held-out units of each kind, 0 = all
+  std::string run;    ///< run folder; its latest checkpoint is evaluated, evaluation.json is written into it
+  std::string data;   ///< empty: what the model was trained on
+  int64_t units = 0;  ///< held-out units of each kind, 0 = all
   int64_t threads = 0;
 };
 

@@ -33,7 +33,8 @@ void write_inputs(hdf5::File& file, const Batch& batch, const Rows& rows) {
   file.write("/inputs/segments", batch.segments);
   file.write("/inputs/units", batch.units);
   for (int modality = 0; modality < kModalities; ++modality)
-    write(file, str("/inputs/rows_", name_of(static_cast<Modality>(modality))), rows.of_modality[static_cast<size_t>(modality)].index);
+    write(file, str("/inputs/rows_", name_of(static_cast<Modality>(modality))),
+          rows.of_modality[static_cast<size_t>(modality)].index);
 }
 
 void write_routing(hdf5::File& file, const Rows::Routings& routings) {
@@ -65,7 +66,7 @@ int inspect_step(const InspectStepOptions& options, Communicator& world) {
   {
     Tape tape;
     const Var logits = trained.model()(rows);
-    write(file, "/logits", logits.value());   // backward overwrites them
+    write(file, "/logits", logits.value());  // backward overwrites them
     const Loss loss = cross_entropy(logits, batch.targets, 1.0f / static_cast<float>(targets), config.z_loss);
     tape.backward(loss.total);
     write(file, "/nll", loss.nll);
@@ -85,7 +86,8 @@ int inspect_step(const InspectStepOptions& options, Communicator& world) {
   file.set_attribute("/", "step", trained.step());
   file.set_attribute("/", "isa", std::string(name_of(engine.isa)));
   file.close();
-  TESSERA_CHECK(std::rename((options.out + ".tmp").c_str(), options.out.c_str()) == 0, options.out, ": cannot be written");
+  TESSERA_CHECK(std::rename((options.out + ".tmp").c_str(), options.out.c_str()) == 0, options.out,
+                ": cannot be written");
   return kExitSuccess;
 }
 

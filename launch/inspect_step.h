@@ -7,7 +7,7 @@ namespace tessera {
 
 struct InspectStepOptions {
   std::string checkpoint;
-  std::string data;         ///< empty: what the model was trained on
+  std::string data;  ///< empty: what the model was trained on
   std::string out;
 };
 

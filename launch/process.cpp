@@ -1,7 +1,7 @@
 #include "launch/process.h"
 
 #include <malloc.h>
-#define OMPI_SKIP_MPICXX   // the deprecated C++ bindings need a library of their own
+#define OMPI_SKIP_MPICXX  // the deprecated C++ bindings need a library of their own
 #include <mpi.h>
 
 #include <algorithm>
@@ -91,9 +91,11 @@ void agree(Communicator& world, const std::function<void()>& action) {
     if (failure.empty()) failure = "unknown failure";
   }
   const std::vector<std::string> failures = all_gather_strings(world, failure);
-  const bool same = std::all_of(failures.begin(), failures.end(), [&](const auto& text) { return text == failures[0]; });
+  const bool same =
+      std::all_of(failures.begin(), failures.end(), [&](const auto& text) { return text == failures[0]; });
   for (size_t rank = 0; rank < failures.size(); ++rank)
-    if (!failures[rank].empty()) throw AgreedError(same ? failures[rank] : str("rank ", rank, ": ", failures[rank]));
+    if (!failures[rank].empty())
+      throw AgreedError(same ? failures[rank] : str("rank ", rank, ": ", failures[rank]));
 }
 
 void require_same(Communicator& world, const std::string& what, const std::string& text) {
@@ -106,13 +108,15 @@ void require_same(Communicator& world, const std::string& what, const std::strin
       std::getline(ours, our_line);
       std::getline(theirs, their_line);
     } while (our_line == their_line && ours && theirs);
-    throw AgreedError(str(what, " must be the same on every rank: rank 0 has ", our_line, " and rank ", rank, " has ", their_line));
+    throw AgreedError(str(what, " must be the same on every rank: rank 0 has ", our_line, " and rank ", rank,
+                          " has ", their_line));
   }
 }
 
 EngineChoice choose_engine(Communicator& world, int64_t threads, const std::string& isa) {
   int64_t local_ranks = world.size();
-  if (const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE")) local_ranks = std::max(1, std::atoi(text));
+  if (const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE"))
+    local_ranks = std::max(1, std::atoi(text));
   const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
   const auto chosen = static_cast<int>(threads > 0 ? threads : std::max<int64_t>(1, cores / local_ranks));
   const double mine[] = {static_cast<double>(parse_isa(isa))};

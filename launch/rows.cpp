@@ -9,7 +9,8 @@ namespace {
 Candidates candidates(const Tensor& index, const std::vector<int64_t>& units) {
   const std::span<const int32_t> rows = index.values<int32_t>();
   Candidates result{index, {}};
-  for (int64_t unit : units) result.units.push_back(std::lower_bound(rows.begin(), rows.end(), unit) - rows.begin());
+  for (int64_t unit : units)
+    result.units.push_back(std::lower_bound(rows.begin(), rows.end(), unit) - rows.begin());
   return result;
 }
 
@@ -31,12 +32,14 @@ Rows rows_of(const Batch& batch) {
 
 FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config) {
   FlopInputs inputs{rows.tokens.count(), {}, {}};
-  for (size_t i = 0; i + 1 < rows.segments.size(); ++i) inputs.segment_lengths.push_back(rows.segments[i + 1] - rows.segments[i]);
+  for (size_t i = 0; i + 1 < rows.segments.size(); ++i)
+    inputs.segment_lengths.push_back(rows.segments[i + 1] - rows.segments[i]);
   const bool by_unit = config.routing_pool == "sequence";
   inputs.tokens.resize(by_unit ? rows.all.units.size() - 1 : 1);
   for (const Candidates& candidates : rows.of_modality) {
     for (size_t pool = 0; pool < inputs.tokens.size(); ++pool)
-      inputs.tokens[pool].push_back(by_unit ? candidates.units[pool + 1] - candidates.units[pool] : candidates.index.count());
+      inputs.tokens[pool].push_back(by_unit ? candidates.units[pool + 1] - candidates.units[pool]
+                                            : candidates.index.count());
   }
   return inputs;
 }

@@ -30,7 +30,8 @@ class Run {
   /// Collective.  Makes the folder and reads the latest checkpoint into tensors, if there is one.  Throws Error when the
   /// folder cannot be used, holds a checkpoint although config.resume is false, or the checkpoint does not fit the model
   /// or the data.
-  Run(Config config, const CheckpointTensors& tensors, const Loader& loader, CpuEngine& engine, Communicator& world);
+  Run(Config config, const CheckpointTensors& tensors, const Loader& loader, CpuEngine& engine,
+      Communicator& world);
 
   int64_t first_step() const { return first_step_; }
   /// Steps that are done when this process ends: all, or config.stop_at of them.
@@ -53,11 +54,11 @@ class Run {
   CpuEngine& engine_;
   Communicator& world_;
   int64_t first_step_ = 0, last_step_ = 0;
-  double matrix_peak_ = 0;                  ///< FLOP/s of all ranks together
+  double matrix_peak_ = 0;  ///< FLOP/s of all ranks together
   int64_t step_began_ns_ = 0;
   int exit_code_ = 0;
-  std::unique_ptr<Metrics> metrics_;        ///< rank 0
-  std::unique_ptr<Progress> progress_;      ///< rank 0
+  std::unique_ptr<Metrics> metrics_;    ///< rank 0
+  std::unique_ptr<Progress> progress_;  ///< rank 0
 };
 
 }  // namespace tessera

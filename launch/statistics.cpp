@@ -20,7 +20,8 @@ struct Coverage {
   double tokens = 0, unrouted = 0;
 };
 Coverage coverage(const ExpertGroup& group, int64_t first_expert, const Routing& routing, const Rows& rows) {
-  const Candidates& candidates = group.modalities.size() == 1 ? rows.of_modality[static_cast<size_t>(group.modalities[0])] : rows.all;
+  const Candidates& candidates =
+      group.modalities.size() == 1 ? rows.of_modality[static_cast<size_t>(group.modalities[0])] : rows.all;
   const int32_t* slots = routing.index.data<int32_t>();
   std::vector<bool> chosen(static_cast<size_t>(rows.tokens.count()), false);
   const int64_t begin = routing.offsets[static_cast<size_t>(first_expert)];
@@ -49,14 +50,15 @@ void StepStatistics::add(const Batch& batch, const Loss& loss, const Rows& rows,
       numbers.push_back(covered.tokens);
       numbers.push_back(covered.unrouted);
       for (int64_t i = 0; i < group.experts; ++i, ++expert)
-        numbers.push_back(static_cast<double>(routing.offsets[static_cast<size_t>(expert + 1)] - routing.offsets[static_cast<size_t>(expert)]));
+        numbers.push_back(static_cast<double>(routing.offsets[static_cast<size_t>(expert + 1)] -
+                                              routing.offsets[static_cast<size_t>(expert)]));
     }
   });
   leaves_.push_back(std::move(numbers));
 }
 
-std::vector<double> sum_over_leaves(const std::vector<std::vector<double>>& rows, int64_t leaves, size_t width,
-                                    Communicator& world) {
+std::vector<double> sum_over_leaves(const std::vector<std::vector<double>>& rows, int64_t leaves,
+                                    size_t width, Communicator& world) {
   // Ranks without a leaf in the last round send zeros that nobody reads.
   const auto rounds = static_cast<size_t>((leaves + world.size() - 1) / world.size());
   std::vector<double> mine(rounds * width, 0.0);
@@ -67,7 +69,8 @@ std::vector<double> sum_over_leaves(const std::vector<std::vector<double>>& rows
   for (size_t column = 0; column < width; ++column) {
     CanonicalSum<double> sum;
     for (int64_t leaf = 0; leaf < leaves; ++leaf) {
-      const auto rank = static_cast<size_t>(leaf % world.size()), turn = static_cast<size_t>(leaf / world.size());
+      const auto rank = static_cast<size_t>(leaf % world.size()),
+                 turn = static_cast<size_t>(leaf / world.size());
       sum.push(all[(rank * rounds + turn) * width + column]);
     }
     sums.push_back(sum.total());

@@ -24,7 +24,8 @@ constexpr const char* kFooter =
     "2 the command line could not be understood; 85 stopped by SIGTERM, SIGINT or SIGUSR1 after saving a\n"
     "checkpoint: start the same command again and it goes on from there.\n\n"
     "A first run:\n"
-    "  tessera prepare launch/configs/demo_data.json manifest=corpus/manifest/default.jsonl out=corpus/tokens\n"
+    "  tessera prepare launch/configs/demo_data.json manifest=corpus/manifest/default.jsonl "
+    "out=corpus/tokens\n"
     "  tessera train launch/configs/demo_1t1i.json steps=100\n"
     "  mpirun -n 2 tessera train launch/configs/demo_1t1i.json steps=100      the same bits, on two ranks\n"
     "  tessera evaluate --run runs/demo_1t1i\n"
@@ -57,7 +58,9 @@ struct Settings {
   bool print_keys = false;
 
   void add_to(CLI::App& command) {
-    command.add_option("settings", overrides, "a JSON config file (launch/configs has ready ones), then key=value, e.g. model.width=128");
+    command.add_option(
+        "settings", overrides,
+        "a JSON config file (launch/configs has ready ones), then key=value, e.g. model.width=128");
     command.add_flag("--keys", print_keys, "print every key with its default, range and meaning");
   }
   /// The first word is the file unless it is an override.
@@ -84,23 +87,29 @@ int run(int argc, char** argv) {
   Settings train_settings;
   train_settings.add_to(*train_command);
 
-  CLI::App* prepare_command = app.add_subcommand("prepare", "turn a manifest of documents into a dataset of token shards");
+  CLI::App* prepare_command =
+      app.add_subcommand("prepare", "turn a manifest of documents into a dataset of token shards");
   Settings prepare_settings;
   prepare_settings.add_to(*prepare_command);
 
-  CLI::App* evaluate_command = app.add_subcommand("evaluate", "loss on held-out data beside unigram and bigram baselines");
+  CLI::App* evaluate_command =
+      app.add_subcommand("evaluate", "loss on held-out data beside unigram and bigram baselines");
   EvaluateOptions evaluate;
-  evaluate_command->add_option("--run", evaluate.run, "run folder; its latest checkpoint is used")->required();
+  evaluate_command->add_option("--run", evaluate.run, "run folder; its latest checkpoint is used")
+      ->required();
   evaluate_command->add_option("--data", evaluate.data, "dataset folder (default: the run's)");
-  evaluate_command->add_option("--units", evaluate.units, "held-out units per kind, 0 = all")->check(CLI::NonNegativeNumber);
+  evaluate_command->add_option("--units", evaluate.units, "held-out units per kind, 0 = all")
+      ->check(CLI::NonNegativeNumber);
   evaluate_command->add_option("--threads", evaluate.threads, "compute threads of a rank, 0 = cores / ranks");
 
-  CLI::App* inspect_command = app.add_subcommand("inspect", "say what is in a dataset, shard, checkpoint or run");
+  CLI::App* inspect_command =
+      app.add_subcommand("inspect", "say what is in a dataset, shard, checkpoint or run");
   std::string inspect_path;
   bool inspect_json = false;
   inspect_command->add_option("path", inspect_path, "file or folder");
   inspect_command->add_flag("--json", inspect_json, "for machines");
-  CLI::App* step_command = inspect_command->add_subcommand("step", "write inputs, routing, logits, loss and every gradient of one micro-batch");
+  CLI::App* step_command = inspect_command->add_subcommand(
+      "step", "write inputs, routing, logits, loss and every gradient of one micro-batch");
   InspectStepOptions step;
   step_command->add_option("--checkpoint", step.checkpoint, "checkpoint folder")->required();
   step_command->add_option("--data", step.data, "dataset folder (default: the run's)");
@@ -113,7 +122,8 @@ int run(int argc, char** argv) {
   report_command->add_option("--data", report_data, "dataset folder, for sample pictures");
   report_command->add_option("--out", report_out, "HTML file to write");
 
-  CLI::App* doctor_command = app.add_subcommand("doctor", "check launcher, MPI, processor, memory and file system");
+  CLI::App* doctor_command =
+      app.add_subcommand("doctor", "check launcher, MPI, processor, memory and file system");
   std::string doctor_folder = ".";
   bool doctor_json = false;
   doctor_command->add_option("folder", doctor_folder, "where runs will be written");
@@ -137,7 +147,8 @@ int run(int argc, char** argv) {
     prepare_settings.split();
     return run_prepare(prepare_settings.path, prepare_settings.overrides);
   }
-  if (evaluate_command->parsed()) return run_process(1, [&](Communicator& world) { return run_evaluate(evaluate, world); });
+  if (evaluate_command->parsed())
+    return run_process(1, [&](Communicator& world) { return run_evaluate(evaluate, world); });
   if (step_command->parsed()) return run_inspect_step(step);
   if (inspect_command->parsed()) {
     if (inspect_path.empty()) {
@@ -152,7 +163,8 @@ int run(int argc, char** argv) {
   }
   if (doctor_command->parsed()) {
     return run_process(1, [&](Communicator& world) {
-      return run_doctor(doctor_folder, world, std::cout, doctor_json ? DoctorFormat::json : DoctorFormat::text);
+      return run_doctor(doctor_folder, world, std::cout,
+                        doctor_json ? DoctorFormat::json : DoctorFormat::text);
     });
   }
   std::printf("%s\n", version_text().c_str());

@@ -19,22 +19,25 @@ std::unique_ptr<Loader> open_loader(const Config& config, Communicator& world, S
     TESSERA_CHECK(world.size() <= config.loader.micro_batches, "loader.micro_batches: ", world.size(),
                   " ranks need at least as many, got ", config.loader.micro_batches);
     TokenDataset dataset(config.data, "train");
-    TESSERA_CHECK(dataset.vocabulary().size() == config.model.vocab, "model.vocab: is ", config.model.vocab, ", the dataset ",
-                  config.data, " has ", dataset.vocabulary());
-    loader = std::make_unique<Loader>(std::move(dataset), config.loader, static_cast<uint64_t>(config.seed), stream);
+    TESSERA_CHECK(dataset.vocabulary().size() == config.model.vocab, "model.vocab: is ", config.model.vocab,
+                  ", the dataset ", config.data, " has ", dataset.vocabulary());
+    loader = std::make_unique<Loader>(std::move(dataset), config.loader, static_cast<uint64_t>(config.seed),
+                                      stream);
   });
   return loader;
 }
 
 AdamW make_optimizer(const std::vector<ShardPiece>& pieces, const AdamWConfig& config) {
   std::vector<Optimized> ranges;
-  for (const ShardPiece& piece : pieces) ranges.push_back({piece.value, piece.grad, piece.parameter->decays()});
+  for (const ShardPiece& piece : pieces)
+    ranges.push_back({piece.value, piece.grad, piece.parameter->decays()});
   return AdamW(std::move(ranges), config);
 }
 
 /// What the gradient is multiplied by, so that its norm is at most clip.
 float clip_scale(double norm, double clip, int64_t step) {
-  TESSERA_CHECK(std::isfinite(norm), "step ", step, ": the gradient norm is ", norm, "; the last checkpoint is from before it");
+  TESSERA_CHECK(std::isfinite(norm), "step ", step, ": the gradient norm is ", norm,
+                "; the last checkpoint is from before it");
   return norm > clip ? static_cast<float>(clip / norm) : 1.0f;
 }
 
@@ -52,7 +55,7 @@ int train(const Config& config, Communicator& world) {
   const ShardOptions sharding{config.compute_dtype(), config.reshard_after_forward};
   Shards shards = shard(model, world, stream, sharding, seed, config.model.deviation);
   AdamW optimizer = make_optimizer(shards.pieces(), config.adamw);
-  Run run(config, {shards.pieces(), &optimizer}, *loader, engine, world);   // restores the latest checkpoint
+  Run run(config, {shards.pieces(), &optimizer}, *loader, engine, world);  // restores the latest checkpoint
   StepStatistics statistics(model, loader->dataset().vocabulary());
   loader->start(run.first_step(), world.rank(), world.size());
 
@@ -60,7 +63,8 @@ int train(const Config& config, Communicator& world) {
   for (int64_t step = run.first_step(); running; ++step) {
     const StepPlan plan = loader->plan(step);
     const float scale = 1.0f / static_cast<float>(plan.target_count);
-    for (int64_t first = 0; first < plan.leaves; first += world.size()) {   // a round: one micro-batch per rank
+    for (int64_t first = 0; first < plan.leaves;
+         first += world.size()) {  // a round: one micro-batch per rank
       shards.begin_round(static_cast<int>(std::min<int64_t>(world.size(), plan.leaves - first)));
       if (first + world.rank() >= plan.leaves) {
         shards.idle_round();
@@ -70,20 +74,22 @@ int train(const Config& config, Communicator& world) {
       Rows rows = rows_of(batch);
       Rows::Routings routings;
       rows.record = &routings;
-      Tape tape;   // everything below is recorded
+      Tape tape;  // everything below is recorded
       const Loss loss = cross_entropy(model(rows), batch.targets, scale, config.z_loss);
-      tape.backward(loss.total);   // gathers, reduces and frees as it goes
+      tape.backward(loss.total);  // gathers, reduces and frees as it goes
       statistics.add(batch, loss, rows, tape.ledger());
     }
     shards.finish_step();
 
-    Update update{.gradient_norm = shards.gradient_norm(), .learning_rate = learning_rate(config.schedule, step, config.steps)};
+    Update update{.gradient_norm = shards.gradient_norm(),
+                  .learning_rate = learning_rate(config.schedule, step, config.steps)};
     update.clip_scale = clip_scale(update.gradient_norm, config.clip, step);
     optimizer.step(step, static_cast<float>(update.learning_rate), static_cast<float>(update.clip_scale));
     shards.invalidate();
     running = run.finish_step(step, statistics.total(plan, world), update);
   }
-  if (config.trace) engine.trace.write(config.out + "/trace_" + std::to_string(world.rank()) + ".json", world.rank());
+  if (config.trace)
+    engine.trace.write(config.out + "/trace_" + std::to_string(world.rank()) + ".json", world.rank());
   return run.exit_code();
 }
 

@@ -7,7 +7,8 @@ namespace tessera {
 TrainedModel::TrainedModel(const std::string& checkpoint, Communicator& world, Stream stream)
     : TrainedModel(checkpoint, read_checkpoint_manifest(checkpoint), world, stream) {}
 
-TrainedModel::TrainedModel(const std::string& checkpoint, const Json& manifest, Communicator& world, Stream stream)
+TrainedModel::TrainedModel(const std::string& checkpoint, const Json& manifest, Communicator& world,
+                           Stream stream)
     : checkpoint_(checkpoint),
       state_(manifest.at("state")),
       step_(manifest.at("step").get<int64_t>()),

@@ -6,8 +6,8 @@
 namespace tessera {
 
 std::string version_text() {
-  return str("tessera ", TESSERA_VERSION, "\ncompiler ", __VERSION__, "\nbackends cpu (needs x86-64-v3; this processor: ",
-             name_of(detect_isa()), ")");
+  return str("tessera ", TESSERA_VERSION, "\ncompiler ", __VERSION__,
+             "\nbackends cpu (needs x86-64-v3; this processor: ", name_of(detect_isa()), ")");
 }
 
 }  // namespace tessera
