@@ -8,6 +8,10 @@
 
 namespace tessera::benchmarks {
 
+/// Nanoseconds on the clock that suits a number of threads: of one, the time the caller spent on a core, since other
+/// programs may want the cores too; of several, the time on the wall, since they wait for each other.
+int64_t clock_ns(int threads);
+
 /// Fused multiply-adds of f32 from registers, at the widest level of the processor; GFLOP/s of all threads,
 /// best of several trials.
 double fma_gflops(ThreadPool& pool);

@@ -2,7 +2,6 @@
 
 #include <cblas.h>
 #include <omp.h>
-#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -10,6 +9,7 @@
 #include <dnnl.hpp>
 #include <thread>
 
+#include "benchmarks/machine_limits.h"
 #include "kernels/matmul.h"
 #include "runtime/cpu_engine.h"
 #include "runtime/random.h"
@@ -30,15 +30,6 @@ Tensor random_matrix(const char* name, int64_t rows, int64_t columns, DType dtyp
       value = T(static_cast<float>(2 * random_uniform(1, Purpose(name), index++) - 1));
   });
   return tensor;
-}
-
-/// Nanoseconds on the clock that suits a number of threads: of one, the time it spent on a core, since other programs
-/// may want the cores too; of several, the time on the wall, since they wait for each other.
-int64_t clock_ns(int threads) {
-  if (threads > 1) return Trace::now_ns();
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
 }
 
 /// Seconds of one call, from as many as fill a turn; the first is not counted.

@@ -8,7 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <numeric>
+#include <unordered_map>
 #include <vector>
 
 #include "runtime/tensor.h"
@@ -18,7 +18,8 @@ namespace {
 
 constexpr int64_t kPanelRows = 64;
 constexpr int64_t kBlockColumns = 512;  // of B: 512 x 512 bf16 stay in L2 while panels of A pass
-constexpr int64_t kChunk = 256;         // of the summed dim, where A is transposed
+constexpr int64_t kChunk =
+    128;  // of the summed dim, where A is transposed: half a chunk is lost on a short group
 
 /// What a call into oneDNN is compiled for.
 struct Layout {

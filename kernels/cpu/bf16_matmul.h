@@ -5,7 +5,7 @@
 // Libraries choose their order of summation by shape, alignment and number of threads.  So every call into oneDNN here
 // is one panel of 64 rows of C (the last one filled up with zeros) on one thread: an element's bits depend on its row of
 // A, its column of B and the sizes n and k alone.  Where A is transposed, k counts the rows of a batch, which differ
-// from call to call, and sums are taken over consecutive chunks of 256 of them.
+// from call to call, and sums are taken over consecutive chunks of 128 of them.
 
 #include <span>
 
