@@ -362,6 +362,18 @@ Json read_checkpoint_manifest(const std::string& checkpoint) {
   return json;
 }
 
+std::vector<std::string> damaged_files(const std::string& checkpoint) {
+  std::vector<std::string> damages;
+  for (const RankFile& file : parse_manifest(checkpoint).files) {
+    try {
+      check_file(checkpoint, file);
+    } catch (const Error& error) {
+      damages.push_back(error.what());
+    }
+  }
+  return damages;
+}
+
 std::optional<std::string> latest_checkpoint(const std::string& directory) {
   int64_t highest = -1;
   std::optional<std::string> latest;

@@ -34,6 +34,10 @@ void load_checkpoint(const std::string& checkpoint, const CheckpointTensors& ten
 /// The manifest (for its step and state).  Throws Error when it is missing or of another format version.
 Json read_checkpoint_manifest(const std::string& checkpoint);
 
+/// One sentence for each file of the checkpoint that is missing, of another size, or not of its checksum.  Throws Error when
+/// the manifest cannot be read.
+std::vector<std::string> damaged_files(const std::string& checkpoint);
+
 /// The complete checkpoint of the highest step in a run folder, if any.
 std::optional<std::string> latest_checkpoint(const std::string& directory);
 
