@@ -7,6 +7,7 @@
 
 #include <filesystem>
 
+#include "launch/rows.h"
 #include "layers/transformer.h"
 #include "runtime/random.h"
 
@@ -160,6 +161,7 @@ void expect_flops(const std::string& name, const ModelConfig& config,
   const MetaRows meta(config, units, length, segments);
   const Cost cost = ledger_cost(config, meta.rows);
   EXPECT_EQ(cost.forward_flops, forward_flops(config, meta.flops)) << name;
+  EXPECT_EQ(cost.forward_flops, forward_flops(config, flop_inputs(meta.rows, config))) << name;
   EXPECT_EQ(cost.backward_flops, 2 * cost.forward_flops) << name;
 }
 

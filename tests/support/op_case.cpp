@@ -13,7 +13,8 @@ using Offsets = std::vector<int64_t>;
 
 std::string size_name(const std::string& op, std::initializer_list<int64_t> sizes) {
   std::string name = op;
-  for (int64_t size : sizes) name += (name == op ? "/" : "x") + std::to_string(size);
+  const char* before = "/";
+  for (int64_t size : sizes) name += str(std::exchange(before, "x"), size);
   return name;
 }
 
