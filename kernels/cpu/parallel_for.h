@@ -12,7 +12,9 @@ namespace tessera::kernels::cpu {
 inline constexpr int64_t kTaskElements = 1 << 14;
 
 /// Rows of one task of such a pass.
-inline int64_t task_rows(int64_t cols) { return std::max<int64_t>(1, kTaskElements / std::max<int64_t>(1, cols)); }
+inline int64_t task_rows(int64_t cols) {
+  return std::max<int64_t>(1, kTaskElements / std::max<int64_t>(1, cols));
+}
 
 /// Calls body(begin, end) for consecutive ranges of at most grain indices that cover [0, count).  The cuts depend on
 /// count and grain alone, never on the number of threads.
