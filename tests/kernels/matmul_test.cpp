@@ -10,6 +10,7 @@
 
 #include "runtime/cpu_engine.h"
 #include "tests/kernels/tensors.h"
+#include "tests/support/close.h"
 
 namespace tessera::kernels {
 namespace {
