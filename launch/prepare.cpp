@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -92,6 +93,32 @@ std::string summary(const std::string& split, SplitCounts& counts) {
   return out.str();
 }
 
+void write_png(const std::string& path, const Image& image) {
+  const std::vector<uint8_t> bytes = encode_png(image);
+  std::ofstream out(path, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
+  out.close();
+  TESSERA_CHECK(out, path, ": cannot be written");
+}
+
+/// Held-out pictures before and after the tokenizer, for people to look at: samples/NN_original.png and
+/// samples/NN_reconstruction.png.
+void write_samples(const std::string& folder, const Corpus& corpus, const ImageTokenizer& tokenizer,
+                   const ImageLibrary& library) {
+  constexpr size_t kSamples = 12;
+  std::vector<std::string> paths;
+  for (const ManifestDocument& document : corpus.validation)
+    for (const ManifestPart& part : document.parts)
+      if (part.is_image && std::ranges::find(paths, part.value) == paths.end() && paths.size() < kSamples)
+        paths.push_back(part.value);
+  fs::create_directories(folder);
+  for (size_t i = 0; i < paths.size(); ++i) {
+    const std::string name = folder + (i < 10 ? "/0" : "/") + std::to_string(i);
+    write_png(name + "_original.png", centre_square(read_image(paths[i]), tokenizer.side()));
+    write_png(name + "_reconstruction.png", tokenizer.decode(library.codes(paths[i])));
+  }
+}
+
 }  // namespace
 
 DatasetIndex prepare(const PrepareConfig& config, const Announce& progress) {
@@ -121,6 +148,7 @@ DatasetIndex prepare(const PrepareConfig& config, const Announce& progress) {
                  " per image"));
     library.encode(*images, pool);
     images->save(draft.path() + "/" + kImageModel);
+    write_samples(draft.path() + "/samples", corpus, *images, library);
     index.vocabulary.image_codes = images->codebook_size();
     index.codes_per_image = images->codes_per_image();
     if (!corpus.images.empty()) index.images_per_unit = images_per_unit(config, index.codes_per_image);
