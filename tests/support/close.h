@@ -23,7 +23,7 @@ struct Roundings {
   int64_t terms = 0;  ///< rounded f32 operations, the additions of the longest sum included; 0: copied
   /// How much the function amplifies rounding; not 1 only with a derivation in docs/numerics.md.
   double condition = 1;
-  int64_t bf16_stores = 1;  ///< roundings to bf16 on the way, where the dtype is bf16; not used when terms is 0
+  int64_t bf16_stores = 1;  ///< roundings to bf16 on the way, where the dtype is bf16; unused without terms
 };
 
 struct Comparison {
@@ -37,7 +37,8 @@ struct Comparison {
 /// are differences of the reference are known to 2^-33.
 inline double relative_tolerance(const Comparison& c) {
   if (c.roundings.terms == 0) return 0x1p-33;
-  const auto terms = static_cast<double>(c.roundings.terms), stores = static_cast<double>(c.roundings.bf16_stores);
+  const auto terms = static_cast<double>(c.roundings.terms);
+  const auto stores = static_cast<double>(c.roundings.bf16_stores);
   double share = std::sqrt(terms) * 0x1p-23;
   if (c.dtype == DType::bf16) share += std::min(stores / 2, std::sqrt(stores)) * 0x1p-7;
   return c.roundings.condition * share;
