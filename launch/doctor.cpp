@@ -159,7 +159,7 @@ Check check_processor(const std::vector<RankFacts>& ranks) {
     check.verdict = Verdict::warn;
     check.advice = "ranks have different levels: all run at the least one";
   } else if (!levels.contains("amx")) {
-    check.found += " (no AMX: compute=bf16 saves memory, not time)";
+    check.found += " (no AMX)";
   }
   return check;
 }

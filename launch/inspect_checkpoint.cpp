@@ -77,7 +77,7 @@ Json inspect_checkpoint(const std::string& folder) {
   }
   int64_t count = 0;
   for (const Json& row : parameters) count += row["count"].get<int64_t>();
-  Json summary{{"kind", "checkpoint"}, {"path", folder}, {"step", manifest.at("step")}};
+  Json summary{{"kind", "checkpoint"}, {"path", folder}, {"step", manifest.value("step", Json())}};
   summary["optimizer"] = manifest.value("has_moments", false) ? "first and second moments" : "none";
   if (!parameters.empty()) summary["values"] = count;
   summary["files"] = files;

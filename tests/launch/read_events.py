@@ -81,5 +81,9 @@ def event(record):
 
 if __name__ == "__main__":
     with open(sys.argv[1], "rb") as file:
-        for one in records(file.read()):
+        content = file.read()
+    try:
+        for one in records(content):
             print(json.dumps(event(one)))
+    except (ValueError, IndexError, struct.error) as error:
+        sys.exit(f"read_events: {error}")
