@@ -17,7 +17,10 @@ struct AdamWOptions {
   float grad_scale = 1;
 };
 
-template <Backend B> void adamw(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second, AdamWOptions options, Stream stream);
-void adamw(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second, AdamWOptions options, Stream stream);
+template <Backend B>
+void adamw(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second,
+           AdamWOptions options, Stream stream);
+void adamw(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second,
+           AdamWOptions options, Stream stream);
 
 }  // namespace tessera::kernels

@@ -22,15 +22,19 @@ struct AttentionOptions {
   float scale = 1;
 };
 
-template <Backend B> void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& y, const Tensor& log_sum, AttentionOptions options, Stream stream);
-void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& y, const Tensor& log_sum, AttentionOptions options, Stream stream);
+template <Backend B>
+void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& y,
+                       const Tensor& log_sum, AttentionOptions options, Stream stream);
+void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& y,
+                       const Tensor& log_sum, AttentionOptions options, Stream stream);
 
 /// What forward read and wrote, and where the gradients go.
 struct AttentionBackward {
   Tensor q, k, v, y, log_sum, dy;
   Tensor dq, dk, dv;
 };
-template <Backend B> void attention_backward(const AttentionBackward& tensors, AttentionOptions options, Stream stream);
+template <Backend B>
+void attention_backward(const AttentionBackward& tensors, AttentionOptions options, Stream stream);
 void attention_backward(const AttentionBackward& tensors, AttentionOptions options, Stream stream);
 
 }  // namespace tessera::kernels

@@ -10,9 +10,12 @@ namespace tessera::kernels {
 template <class Body>
 void on_backend(Stream stream, Body&& body) {
   switch (stream.device.backend) {
-    case Backend::cpu: return body.template operator()<Backend::cpu>();
-    case Backend::meta: return;
-    case Backend::cuda: break;
+    case Backend::cpu:
+      return body.template operator()<Backend::cpu>();
+    case Backend::meta:
+      return;
+    case Backend::cuda:
+      break;
   }
   throw Error(str("this build has no kernels for ", stream.device));
 }

@@ -15,14 +15,20 @@
 
 namespace tessera::kernels {
 
-template <Backend B> void cross_entropy_forward(const Tensor& logits, const Tensor& targets, const Tensor& nll, const Tensor& log_sum, Stream stream);
-void cross_entropy_forward(const Tensor& logits, const Tensor& targets, const Tensor& nll, const Tensor& log_sum, Stream stream);
+template <Backend B>
+void cross_entropy_forward(const Tensor& logits, const Tensor& targets, const Tensor& nll,
+                           const Tensor& log_sum, Stream stream);
+void cross_entropy_forward(const Tensor& logits, const Tensor& targets, const Tensor& nll,
+                           const Tensor& log_sum, Stream stream);
 
 struct CrossEntropyOptions {
-  float scale = 1;    ///< of every row's loss, usually 1 / scored targets of the step
+  float scale = 1;  ///< of every row's loss, usually 1 / scored targets of the step
   float z_loss = 0;
 };
-template <Backend B> void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, CrossEntropyOptions options, Stream stream);
-void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, CrossEntropyOptions options, Stream stream);
+template <Backend B>
+void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
+                            CrossEntropyOptions options, Stream stream);
+void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
+                            CrossEntropyOptions options, Stream stream);
 
 }  // namespace tessera::kernels

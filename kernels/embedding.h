@@ -11,8 +11,10 @@
 
 namespace tessera::kernels {
 
-template <Backend B> void embedding_forward(const Tensor& ids, const Tensor& table, const Tensor& y, Stream stream);
-template <Backend B> void embedding_backward(const Tensor& ids, const Tensor& dy, const Tensor& dtable, Stream stream);
+template <Backend B>
+void embedding_forward(const Tensor& ids, const Tensor& table, const Tensor& y, Stream stream);
+template <Backend B>
+void embedding_backward(const Tensor& ids, const Tensor& dy, const Tensor& dtable, Stream stream);
 
 void embedding_forward(const Tensor& ids, const Tensor& table, const Tensor& y, Stream stream);
 void embedding_backward(const Tensor& ids, const Tensor& dy, const Tensor& dtable, Stream stream);

@@ -17,12 +17,15 @@
 namespace tessera::kernels {
 
 struct ExpertChoiceOptions {
-  int64_t column = 0;                ///< first column of the group
-  std::span<const int64_t> pools;    ///< pools + 1 numbers
-  std::span<const int64_t> counts;   ///< one per pool
+  int64_t column = 0;               ///< first column of the group
+  std::span<const int64_t> pools;   ///< pools + 1 numbers
+  std::span<const int64_t> counts;  ///< one per pool
 };
 
-template <Backend B> void expert_choice(const Tensor& scores, const Tensor& candidates, const Tensor& chosen, ExpertChoiceOptions options, Stream stream);
-void expert_choice(const Tensor& scores, const Tensor& candidates, const Tensor& chosen, ExpertChoiceOptions options, Stream stream);
+template <Backend B>
+void expert_choice(const Tensor& scores, const Tensor& candidates, const Tensor& chosen,
+                   ExpertChoiceOptions options, Stream stream);
+void expert_choice(const Tensor& scores, const Tensor& candidates, const Tensor& chosen,
+                   ExpertChoiceOptions options, Stream stream);
 
 }  // namespace tessera::kernels

@@ -13,10 +13,16 @@
 
 namespace tessera::kernels {
 
-template <Backend B> void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y, const Tensor& statistics, float epsilon, Stream stream);
-template <Backend B> void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& statistics, const Tensor& dy, const Tensor& dx, const Tensor& dweight, const Tensor& dbias, Stream stream);
+template <Backend B>
+void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y,
+                        const Tensor& statistics, float epsilon, Stream stream);
+template <Backend B>
+void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& statistics, const Tensor& dy,
+                         const Tensor& dx, const Tensor& dweight, const Tensor& dbias, Stream stream);
 
-void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y, const Tensor& statistics, float epsilon, Stream stream);
-void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& statistics, const Tensor& dy, const Tensor& dx, const Tensor& dweight, const Tensor& dbias, Stream stream);
+void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y,
+                        const Tensor& statistics, float epsilon, Stream stream);
+void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& statistics, const Tensor& dy,
+                         const Tensor& dx, const Tensor& dweight, const Tensor& dbias, Stream stream);
 
 }  // namespace tessera::kernels

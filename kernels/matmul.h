@@ -25,12 +25,21 @@ namespace tessera::kernels {
 
 using RowOffsets = std::span<const int64_t>;
 
-template <Backend B> void matmul_forward(const Tensor& x, const Tensor& weight, const Tensor& y, RowOffsets offsets, Stream stream);
-template <Backend B> void matmul_backward_input(const Tensor& dy, const Tensor& weight, const Tensor& dx, RowOffsets offsets, Stream stream);
-template <Backend B> void matmul_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dweight, RowOffsets offsets, Stream stream);
+template <Backend B>
+void matmul_forward(const Tensor& x, const Tensor& weight, const Tensor& y, RowOffsets offsets,
+                    Stream stream);
+template <Backend B>
+void matmul_backward_input(const Tensor& dy, const Tensor& weight, const Tensor& dx, RowOffsets offsets,
+                           Stream stream);
+template <Backend B>
+void matmul_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dweight, RowOffsets offsets,
+                            Stream stream);
 
-void matmul_forward(const Tensor& x, const Tensor& weight, const Tensor& y, RowOffsets offsets, Stream stream);
-void matmul_backward_input(const Tensor& dy, const Tensor& weight, const Tensor& dx, RowOffsets offsets, Stream stream);
-void matmul_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dweight, RowOffsets offsets, Stream stream);
+void matmul_forward(const Tensor& x, const Tensor& weight, const Tensor& y, RowOffsets offsets,
+                    Stream stream);
+void matmul_backward_input(const Tensor& dy, const Tensor& weight, const Tensor& dx, RowOffsets offsets,
+                           Stream stream);
+void matmul_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dweight, RowOffsets offsets,
+                            Stream stream);
 
 }  // namespace tessera::kernels

@@ -21,21 +21,30 @@
 
 namespace tessera::kernels {
 
-template <Backend B> void gather(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
-template <Backend B> void invert(const Tensor& index, const Tensor& offsets, const Tensor& slots, Stream stream);
-template <Backend B> void pick(const Tensor& x, const Tensor& index, std::span<const int64_t> columns, const Tensor& y, Stream stream);
-template <Backend B> void pick_backward(const Tensor& dy, const Tensor& index, std::span<const int64_t> columns, const Tensor& dx, Stream stream);
+template <Backend B>
+void gather(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
+template <Backend B>
+void invert(const Tensor& index, const Tensor& offsets, const Tensor& slots, Stream stream);
+template <Backend B>
+void pick(const Tensor& x, const Tensor& index, std::span<const int64_t> columns, const Tensor& y,
+          Stream stream);
+template <Backend B>
+void pick_backward(const Tensor& dy, const Tensor& index, std::span<const int64_t> columns, const Tensor& dx,
+                   Stream stream);
 
 void gather(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
 void invert(const Tensor& index, const Tensor& offsets, const Tensor& slots, Stream stream);
-void pick(const Tensor& x, const Tensor& index, std::span<const int64_t> columns, const Tensor& y, Stream stream);
-void pick_backward(const Tensor& dy, const Tensor& index, std::span<const int64_t> columns, const Tensor& dx, Stream stream);
+void pick(const Tensor& x, const Tensor& index, std::span<const int64_t> columns, const Tensor& y,
+          Stream stream);
+void pick_backward(const Tensor& dy, const Tensor& index, std::span<const int64_t> columns, const Tensor& dx,
+                   Stream stream);
 
 /// Where the slots of each row are.
 struct RowSlots {
   Tensor offsets, slots;
 };
-template <Backend B> void combine(const Tensor& x, const Tensor& gates, const RowSlots& of_row, const Tensor& y, Stream stream);
+template <Backend B>
+void combine(const Tensor& x, const Tensor& gates, const RowSlots& of_row, const Tensor& y, Stream stream);
 void combine(const Tensor& x, const Tensor& gates, const RowSlots& of_row, const Tensor& y, Stream stream);
 
 /// What forward read, and where the gradients go.
@@ -43,7 +52,8 @@ struct CombineBackward {
   Tensor x, gates, index, dy;
   Tensor dx, dgates;
 };
-template <Backend B> void combine_backward(const CombineBackward& tensors, Stream stream);
+template <Backend B>
+void combine_backward(const CombineBackward& tensors, Stream stream);
 void combine_backward(const CombineBackward& tensors, Stream stream);
 
 }  // namespace tessera::kernels

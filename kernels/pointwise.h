@@ -10,10 +10,14 @@
 
 namespace tessera::kernels {
 
-template <Backend B> void add(const Tensor& a, const Tensor& b, const Tensor& y, Stream stream);
-template <Backend B> void cast(const Tensor& x, const Tensor& y, Stream stream);
-template <Backend B> void sigmoid_forward(const Tensor& x, const Tensor& y, Stream stream);
-template <Backend B> void sigmoid_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, Stream stream);
+template <Backend B>
+void add(const Tensor& a, const Tensor& b, const Tensor& y, Stream stream);
+template <Backend B>
+void cast(const Tensor& x, const Tensor& y, Stream stream);
+template <Backend B>
+void sigmoid_forward(const Tensor& x, const Tensor& y, Stream stream);
+template <Backend B>
+void sigmoid_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, Stream stream);
 
 void add(const Tensor& a, const Tensor& b, const Tensor& y, Stream stream);
 void cast(const Tensor& x, const Tensor& y, Stream stream);

@@ -14,10 +14,16 @@
 
 namespace tessera::kernels {
 
-template <Backend B> void rms_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& residual, const Tensor& y, const Tensor& inverse_rms, float epsilon, Stream stream);
-template <Backend B> void rms_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& inverse_rms, const Tensor& dy, const Tensor& dx, const Tensor& dweight, Stream stream);
+template <Backend B>
+void rms_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& residual, const Tensor& y,
+                      const Tensor& inverse_rms, float epsilon, Stream stream);
+template <Backend B>
+void rms_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& inverse_rms, const Tensor& dy,
+                       const Tensor& dx, const Tensor& dweight, Stream stream);
 
-void rms_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& residual, const Tensor& y, const Tensor& inverse_rms, float epsilon, Stream stream);
-void rms_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& inverse_rms, const Tensor& dy, const Tensor& dx, const Tensor& dweight, Stream stream);
+void rms_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& residual, const Tensor& y,
+                      const Tensor& inverse_rms, float epsilon, Stream stream);
+void rms_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& inverse_rms, const Tensor& dy,
+                       const Tensor& dx, const Tensor& dweight, Stream stream);
 
 }  // namespace tessera::kernels

@@ -11,8 +11,10 @@
 
 namespace tessera::kernels {
 
-template <Backend B> void rope_forward(const Tensor& x, const Tensor& positions, const Tensor& y, double base, Stream stream);
-template <Backend B> void rope_backward(const Tensor& dy, const Tensor& positions, const Tensor& dx, double base, Stream stream);
+template <Backend B>
+void rope_forward(const Tensor& x, const Tensor& positions, const Tensor& y, double base, Stream stream);
+template <Backend B>
+void rope_backward(const Tensor& dy, const Tensor& positions, const Tensor& dx, double base, Stream stream);
 
 void rope_forward(const Tensor& x, const Tensor& positions, const Tensor& y, double base, Stream stream);
 void rope_backward(const Tensor& dy, const Tensor& positions, const Tensor& dx, double base, Stream stream);

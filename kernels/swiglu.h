@@ -11,10 +11,14 @@
 
 namespace tessera::kernels {
 
-template <Backend B> void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& y, Stream stream);
-template <Backend B> void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& dy, const Tensor& dgate, const Tensor& dup, Stream stream);
+template <Backend B>
+void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& y, Stream stream);
+template <Backend B>
+void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& dy, const Tensor& dgate,
+                     const Tensor& dup, Stream stream);
 
 void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& y, Stream stream);
-void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& dy, const Tensor& dgate, const Tensor& dup, Stream stream);
+void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& dy, const Tensor& dgate,
+                     const Tensor& dup, Stream stream);
 
 }  // namespace tessera::kernels

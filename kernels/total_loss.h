@@ -9,7 +9,10 @@
 
 namespace tessera::kernels {
 
-template <Backend B> void total_loss(const Tensor& nll, const Tensor& log_sum, const Tensor& total, CrossEntropyOptions options, Stream stream);
-void total_loss(const Tensor& nll, const Tensor& log_sum, const Tensor& total, CrossEntropyOptions options, Stream stream);
+template <Backend B>
+void total_loss(const Tensor& nll, const Tensor& log_sum, const Tensor& total, CrossEntropyOptions options,
+                Stream stream);
+void total_loss(const Tensor& nll, const Tensor& log_sum, const Tensor& total, CrossEntropyOptions options,
+                Stream stream);
 
 }  // namespace tessera::kernels

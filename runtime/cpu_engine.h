@@ -24,7 +24,8 @@ struct CpuEngine {
 
 /// The engine of a cpu stream.  Throws Error for other devices.
 inline CpuEngine& engine_of(Stream stream) {
-  TESSERA_CHECK(stream.device.backend == Backend::cpu && stream.handle, "stream: expected a cpu stream, got ", stream.device);
+  TESSERA_CHECK(stream.device.backend == Backend::cpu && stream.handle, "stream: expected a cpu stream, got ",
+                stream.device);
   return *static_cast<CpuEngine*>(stream.handle);
 }
 

@@ -24,7 +24,8 @@ std::string str(const Parts&... parts) {
 }  // namespace tessera
 
 /// TESSERA_CHECK(x.dtype() == y.dtype(), "softmax: y must be ", x.dtype(), " like x, got ", y.dtype());
-#define TESSERA_CHECK(condition, ...)                                              \
-  do {                                                                             \
-    if (!(condition)) [[unlikely]] throw ::tessera::Error(::tessera::str(__VA_ARGS__)); \
+#define TESSERA_CHECK(condition, ...)                      \
+  do {                                                     \
+    if (!(condition)) [[unlikely]]                         \
+      throw ::tessera::Error(::tessera::str(__VA_ARGS__)); \
   } while (false)

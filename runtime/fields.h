@@ -12,17 +12,23 @@ template <class T>
 struct Field {
   const char* name;
   T& value;
-  const char* note = "";   ///< meaning and unit; for strings that are choices, "one of a|b|c: ..."
+  const char* note = "";  ///< meaning and unit; for strings that are choices, "one of a|b|c: ..."
   double least = -std::numeric_limits<double>::infinity();
   double most = std::numeric_limits<double>::infinity();
 };
-template <class T> Field(const char*, T&) -> Field<T>;
-template <class T> Field(const char*, T&, const char*) -> Field<T>;
-template <class T> Field(const char*, T&, const char*, double) -> Field<T>;
-template <class T> Field(const char*, T&, const char*, double, double) -> Field<T>;
+template <class T>
+Field(const char*, T&) -> Field<T>;
+template <class T>
+Field(const char*, T&, const char*) -> Field<T>;
+template <class T>
+Field(const char*, T&, const char*, double) -> Field<T>;
+template <class T>
+Field(const char*, T&, const char*, double, double) -> Field<T>;
 
 template <class T>
-concept HasFields = requires(T& object) { object.fields(); };
+concept HasFields = requires(T& object) {
+  object.fields();
+};
 
 /// Calls visit(field) for every member in order.
 template <HasFields T, class Visit>

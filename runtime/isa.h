@@ -7,9 +7,9 @@
 namespace tessera {
 
 enum class Isa : int {
-  avx2,     ///< x86-64-v3: what every build needs
-  avx512,   ///< x86-64-v4
-  amx,      ///< x86-64-v4 with AMX tiles: bf16 matrix products run on bf16 operands
+  avx2,    ///< x86-64-v3: what every build needs
+  avx512,  ///< x86-64-v4
+  amx,     ///< x86-64-v4 with AMX tiles: bf16 matrix products run on bf16 operands
 };
 
 /// The highest level this processor and operating system support.

@@ -40,7 +40,8 @@ void set_path(Json& json, const std::string& path, const std::string& text) {
   size_t begin = 0;
   for (size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', begin)) {
     at = &(*at)[path.substr(begin, dot - begin)];
-    TESSERA_CHECK(at->is_object() || at->is_null(), "override ", path, ": ", path.substr(0, dot), " is not an object");
+    TESSERA_CHECK(at->is_object() || at->is_null(), "override ", path, ": ", path.substr(0, dot),
+                  " is not an object");
     begin = dot + 1;
   }
   const Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -68,14 +69,17 @@ std::string nearest(const std::string& name, const std::vector<std::string>& can
 namespace detail {
 
 void wrong_type(const std::string& where, const std::string& key, const char* expected, const Json& got) {
-  throw Error(str(where, ": ", key.empty() ? "the top level" : key, " must be ", expected, ", got ", got.dump().substr(0, 80)));
+  throw Error(str(where, ": ", key.empty() ? "the top level" : key, " must be ", expected, ", got ",
+                  got.dump().substr(0, 80)));
 }
 
 void check_range(const std::string& where, const std::string& key, double value, double least, double most) {
-  TESSERA_CHECK(value >= least && value <= most, where, ": ", key, " must be in [", least, ", ", most, "], got ", value);
+  TESSERA_CHECK(value >= least && value <= most, where, ": ", key, " must be in [", least, ", ", most,
+                "], got ", value);
 }
 
-void check_choice(const std::string& where, const std::string& key, const std::string& value, const char* note) {
+void check_choice(const std::string& where, const std::string& key, const std::string& value,
+                  const char* note) {
   const std::string text = note;
   if (!text.starts_with("one of ")) return;
   const std::string choices = text.substr(7, text.find(':') - 7);
@@ -92,7 +96,7 @@ double shortest(float value) {
   char digits[32];
   const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
   double result = value;
-  std::from_chars(digits, end, result);   // leaves inf and nan as they are
+  std::from_chars(digits, end, result);  // leaves inf and nan as they are
   return result;
 }
 
@@ -100,7 +104,8 @@ void unknown_key(const std::string& where, const std::string& key, const std::ve
   const size_t dot = key.rfind('.');
   const std::string prefix = dot == std::string::npos ? "" : key.substr(0, dot + 1);
   const std::string name = dot == std::string::npos ? key : key.substr(dot + 1);
-  throw Error(str(where, ": unknown key \"", key, "\"; did you mean \"", prefix, nearest(name, known), "\"?"));
+  throw Error(
+      str(where, ": unknown key \"", key, "\"; did you mean \"", prefix, nearest(name, known), "\"?"));
 }
 
 }  // namespace detail

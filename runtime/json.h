@@ -30,19 +30,25 @@ std::string nearest(const std::string& name, const std::vector<std::string>& can
 
 namespace detail {
 
-[[noreturn]] void wrong_type(const std::string& where, const std::string& key, const char* expected, const Json& got);
+[[noreturn]] void wrong_type(const std::string& where, const std::string& key, const char* expected,
+                             const Json& got);
 void check_range(const std::string& where, const std::string& key, double value, double least, double most);
 /// Enforces the "one of a|b|c" form of a note.
-void check_choice(const std::string& where, const std::string& key, const std::string& value, const char* note);
-[[noreturn]] void unknown_key(const std::string& where, const std::string& key, const std::vector<std::string>& known);
+void check_choice(const std::string& where, const std::string& key, const std::string& value,
+                  const char* note);
+[[noreturn]] void unknown_key(const std::string& where, const std::string& key,
+                              const std::vector<std::string>& known);
 
 /// The number with the fewest digits that reads back as this float: 0.1 rather than 0.10000000149011612.
 double shortest(float value);
 
-inline std::string join(const std::string& prefix, const char* name) { return prefix.empty() ? name : prefix + "." + name; }
+inline std::string join(const std::string& prefix, const char* name) {
+  return prefix.empty() ? name : prefix + "." + name;
+}
 
 template <class T>
-void read_value(const Json& json, const std::string& where, const std::string& key, const auto& field, T& value) {
+void read_value(const Json& json, const std::string& where, const std::string& key, const auto& field,
+                T& value) {
   if constexpr (HasFields<T>) {
     if (!json.is_object()) wrong_type(where, key, "an object", json);
     std::vector<std::string> known;
@@ -51,7 +57,8 @@ void read_value(const Json& json, const std::string& where, const std::string& k
       if (std::find(known.begin(), known.end(), name) == known.end())
         unknown_key(where, key.empty() ? name : key + "." + name, known);
     for_each_field(value, [&](auto member) {
-      if (json.contains(member.name)) read_value(json[member.name], where, join(key, member.name), member, member.value);
+      if (json.contains(member.name))
+        read_value(json[member.name], where, join(key, member.name), member, member.value);
     });
   } else if constexpr (std::same_as<T, bool>) {
     if (!json.is_boolean()) wrong_type(where, key, "true or false", json);
@@ -60,7 +67,8 @@ void read_value(const Json& json, const std::string& where, const std::string& k
     if (!json.is_number_integer()) wrong_type(where, key, "a whole number", json);
     if (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t(std::numeric_limits<T>::max()))
       wrong_type(where, key, "a smaller whole number", json);
-    check_range(where, key, json.get<double>(), std::max(field.least, double(std::numeric_limits<T>::min())), field.most);
+    check_range(where, key, json.get<double>(), std::max(field.least, double(std::numeric_limits<T>::min())),
+                field.most);
     value = json.get<T>();
   } else if constexpr (std::floating_point<T>) {
     if (!json.is_number()) wrong_type(where, key, "a number", json);
@@ -73,7 +81,8 @@ void read_value(const Json& json, const std::string& where, const std::string& k
   } else if constexpr (requires { typename T::mapped_type; }) {
     if (!json.is_object()) wrong_type(where, key, "an object", json);
     value.clear();
-    for (const auto& [name, item] : json.items()) read_value(item, where, key + "." + name, field, value[name]);
+    for (const auto& [name, item] : json.items())
+      read_value(item, where, key + "." + name, field, value[name]);
   } else {
     if (!json.is_array()) wrong_type(where, key, "an array", json);
     value.clear();
@@ -128,9 +137,12 @@ std::string describe(T& object, const std::string& prefix = "") {
     } else {
       constexpr double kNone = std::numeric_limits<double>::infinity();
       std::string range;
-      if (member.least > -kNone && member.most < kNone) range = str(" [", member.least, ", ", member.most, "]");
-      else if (member.least > -kNone) range = str(" [", member.least, ", ...)");
-      text += str("  ", key, " = ", detail::write_value(member.value).dump(), range, "\n      ", member.note, "\n");
+      if (member.least > -kNone && member.most < kNone)
+        range = str(" [", member.least, ", ", member.most, "]");
+      else if (member.least > -kNone)
+        range = str(" [", member.least, ", ...)");
+      text += str("  ", key, " = ", detail::write_value(member.value).dump(), range, "\n      ", member.note,
+                  "\n");
     }
   });
   return text;

@@ -14,7 +14,7 @@ const std::string& log_prefix() { return prefix; }
 
 void log_line(const std::string& message) {
   const std::string line = prefix + message + "\n";
-  std::fwrite(line.data(), 1, line.size(), stderr);   // one call, so that lines of ranks do not mix
+  std::fwrite(line.data(), 1, line.size(), stderr);  // one call, so that lines of ranks do not mix
 }
 
 }  // namespace tessera

@@ -12,7 +12,8 @@ template <class T>
 class [[nodiscard]] Pending {
  public:
   /// finish orders the consumer's later work after the producer's and may throw what went wrong.
-  Pending(T value, std::function<void(Stream consumer)> finish) : value_(std::move(value)), finish_(std::move(finish)) {}
+  Pending(T value, std::function<void(Stream consumer)> finish)
+      : value_(std::move(value)), finish_(std::move(finish)) {}
 
   T wait(Stream consumer) && {
     finish_(consumer);

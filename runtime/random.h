@@ -14,7 +14,7 @@ namespace tessera {
 struct Purpose {
   uint64_t id;
   constexpr explicit Purpose(std::string_view name) : id(1469598103934665603ull) {
-    for (char letter : name) id = (id ^ static_cast<uint8_t>(letter)) * 1099511628211ull;   // FNV-1a
+    for (char letter : name) id = (id ^ static_cast<uint8_t>(letter)) * 1099511628211ull;  // FNV-1a
   }
 };
 
@@ -46,7 +46,8 @@ constexpr double random_uniform(uint64_t seed, Purpose purpose, uint64_t index) 
 
 /// A whole number in [0, bound), bound > 0, by multiplication (bias below bound / 2^64).
 constexpr uint64_t random_below(uint64_t seed, Purpose purpose, uint64_t index, uint64_t bound) {
-  return static_cast<uint64_t>((static_cast<unsigned __int128>(random_u64(seed, purpose, index)) * bound) >> 64);
+  return static_cast<uint64_t>((static_cast<unsigned __int128>(random_u64(seed, purpose, index)) * bound) >>
+                               64);
 }
 
 /// Standard normal, by inverting the distribution function.  Uses + - * / and sqrt alone, so that every machine gives

@@ -40,7 +40,8 @@ class Shape {
   friend bool operator==(const Shape&, const Shape&) = default;
   friend std::ostream& operator<<(std::ostream& out, const Shape& shape) {
     out << '[';
-    for (int dim = 0; dim < shape.rank_; ++dim) out << (dim ? ", " : "") << shape.sizes_[static_cast<size_t>(dim)];
+    for (int dim = 0; dim < shape.rank_; ++dim)
+      out << (dim ? ", " : "") << shape.sizes_[static_cast<size_t>(dim)];
     return out << ']';
   }
 

@@ -60,7 +60,8 @@ Tensor Tensor::reshape(Shape shape) const {
 }
 
 Tensor Tensor::slice(int64_t begin, Shape shape) const {
-  TESSERA_CHECK(0 <= begin && begin + shape.count() <= count(), "slice: ", shape, " at ", begin, " leaves ", shape_);
+  TESSERA_CHECK(0 <= begin && begin + shape.count() <= count(), "slice: ", shape, " at ", begin, " leaves ",
+                shape_);
   Tensor view = *this;
   view.shape_ = shape;
   view.offset_bytes_ += begin * bytes_of(dtype_);
@@ -73,9 +74,10 @@ void Tensor::copy_in(const void* values, int64_t count) {
 }
 
 void copy(const Tensor& from, const Tensor& to) {
-  TESSERA_CHECK(from.count() == to.count() && from.dtype() == to.dtype(), "copy: from ", from.shape(), " ", from.dtype(),
-                " to ", to.shape(), " ", to.dtype());
-  if (from.device().backend == Backend::meta || to.device().backend == Backend::meta || from.count() == 0) return;
+  TESSERA_CHECK(from.count() == to.count() && from.dtype() == to.dtype(), "copy: from ", from.shape(), " ",
+                from.dtype(), " to ", to.shape(), " ", to.dtype());
+  if (from.device().backend == Backend::meta || to.device().backend == Backend::meta || from.count() == 0)
+    return;
   std::memmove(to.bytes_data(), from.bytes_data(), static_cast<size_t>(from.bytes()));
 }
 

@@ -15,7 +15,7 @@ namespace tessera {
 
 class Tensor {
  public:
-  Tensor() = default;   ///< no tensor; converts to false
+  Tensor() = default;  ///< no tensor; converts to false
 
   /// Uninitialised, in the stream's memory.  On meta there is no storage: data() throws.
   static Tensor empty(Shape shape, DType dtype, Stream stream);
@@ -39,7 +39,7 @@ class Tensor {
   bool sole_owner() const { return storage_.use_count() == 1; }
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
-  Stream stream() const;   ///< the queue it was made on; throws Error when there is no tensor
+  Stream stream() const;  ///< the queue it was made on; throws Error when there is no tensor
   Device device() const { return stream().device; }
   int64_t count() const { return shape_.count(); }
   int64_t bytes() const { return count() * bytes_of(dtype_); }
@@ -55,7 +55,7 @@ class Tensor {
   std::span<T> values() const {
     return {data<T>(), static_cast<size_t>(count())};
   }
-  void* bytes_data() const;   ///< throws Error when there is no storage
+  void* bytes_data() const;  ///< throws Error when there is no storage
 
   /// Gives the memory back while every handle and view stays; data() throws until restore(), which takes new,
   /// uninitialised memory.  For parameters that are whole only while they are used.

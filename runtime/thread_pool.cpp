@@ -64,7 +64,8 @@ void ThreadPool::drain(int worker) {
 void ThreadPool::work(int worker) {
   uint64_t seen = 0;
   for (;;) {
-    for (int spin = 0; spin < kSpins && announced_.load(std::memory_order_acquire) == seen; ++spin) _mm_pause();
+    for (int spin = 0; spin < kSpins && announced_.load(std::memory_order_acquire) == seen; ++spin)
+      _mm_pause();
     {
       std::unique_lock hold(lock_);
       wake_.wait(hold, [&] { return stop_ || round_ != seen; });

@@ -15,8 +15,8 @@ namespace tessera {
 /// One loop at a time: run() is called by the thread that owns the stream, never from inside a body.
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);   ///< throws Error when threads < 1
-  ~ThreadPool();                      ///< joins the helpers
+  explicit ThreadPool(int threads);  ///< throws Error when threads < 1
+  ~ThreadPool();                     ///< joins the helpers
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
@@ -30,9 +30,12 @@ class ThreadPool {
       for (int64_t index = 0; index < count; ++index) body(index, 0);
       return;
     }
-    run_shared(count, [](const void* object, int64_t index, int worker) {
-      (*static_cast<const Body*>(object))(index, worker);
-    }, &body);
+    run_shared(
+        count,
+        [](const void* object, int64_t index, int worker) {
+          (*static_cast<const Body*>(object))(index, worker);
+        },
+        &body);
   }
 
  private:
@@ -44,11 +47,11 @@ class ThreadPool {
   std::vector<std::thread> helpers_;
   std::mutex lock_;
   std::condition_variable wake_, idle_;
-  uint64_t round_ = 0;                ///< guarded by lock_; a new value starts the helpers
-  int running_ = 0;                   ///< guarded by lock_; helpers still inside the round
-  bool stop_ = false;                 ///< guarded by lock_
-  std::exception_ptr failure_;        ///< guarded by lock_
-  std::atomic<uint64_t> announced_{0};///< copy of round_ to spin on without the lock
+  uint64_t round_ = 0;                  ///< guarded by lock_; a new value starts the helpers
+  int running_ = 0;                     ///< guarded by lock_; helpers still inside the round
+  bool stop_ = false;                   ///< guarded by lock_
+  std::exception_ptr failure_;          ///< guarded by lock_
+  std::atomic<uint64_t> announced_{0};  ///< copy of round_ to spin on without the lock
   std::atomic<int64_t> next_{0};
   int64_t count_ = 0;
   Call call_ = nullptr;
