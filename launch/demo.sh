@@ -35,6 +35,20 @@ dataset() {
 }
 model() { "${mpirun[@]}" "$tessera" train "launch/configs/demo_$1.json" data="$work/tokens" out="$work/runs/$1"; }
 evaluation() { for run in 1t1i dense; do "${mpirun[@]}" "$tessera" evaluate --run "$work/runs/$run"; done; }
+# What the demo promises: held-out loss below the smoothed unigram by half a nat for text and one nat for textured patches.
+verdict() {
+  python3 - "$work"/runs/{1t1i,dense}/evaluation.json <<'PYTHON'
+import json, sys
+failed = False
+for path in sys.argv[1:]:
+    result = json.load(open(path))
+    for part, margin in (("text", 0.5), ("image", 1.0)):
+        gain = result[part]["unigram"] - result[part]["nats"]
+        failed |= gain < margin
+        print(f"{path}: {part} is {gain:.2f} nats per token below the unigram (at least {margin} wanted)")
+sys.exit("demo: a model did not learn enough" if failed else 0)
+PYTHON
+}
 report() { "$tessera" report "$work/runs/1t1i" "$work/runs/dense" --data "$work/tokens" --out "$work/report.html"; }
 
 mkdir -p "$work"
@@ -46,6 +60,7 @@ phase dataset dataset
 phase "training 1t1i" model 1t1i
 phase "training dense" model dense
 phase evaluation evaluation
+phase verdict verdict
 phase report report
 total=$(($(date +%s) - begin))
 echo "demo: $((total - downloads)) s without the download of the corpus ($downloads s)"
