@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
+#include <map>
+#include <thread>
+#include <utility>
 
 #include "runtime/isa.h"
 #include "runtime/trace.h"
@@ -103,6 +105,32 @@ Bandwidth memory_bandwidth(ThreadPool& pool, int64_t bytes_per_array) {
   });
   const double bytes = static_cast<double>(count) * sizeof(float);
   return {bytes / read, 2 * bytes / copy, 3 * bytes / triad};
+}
+
+double peak_gflops(int threads) {
+  static std::map<int, double> measured;
+  auto known = measured.find(threads);
+  if (known == measured.end()) {
+    ThreadPool pool(threads);
+    known = measured.emplace(threads, fma_gflops(pool)).first;
+  }
+  return known->second;
+}
+
+double copy_gigabytes(int threads, int64_t bytes_per_array) {
+  static std::map<std::pair<int, int64_t>, double> measured;
+  auto known = measured.find({threads, bytes_per_array});
+  if (known == measured.end()) {
+    ThreadPool pool(threads);
+    const double rate = memory_bandwidth(pool, bytes_per_array).copy;
+    known = measured.emplace(std::pair{threads, bytes_per_array}, rate).first;
+  }
+  return known->second;
+}
+
+std::vector<int> thread_counts() {
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return cores == 1 ? std::vector{1} : std::vector{1, cores};
 }
 
 }  // namespace tessera::benchmarks

@@ -3,6 +3,7 @@
 // minute, so a benchmark reports ratios to limits of the same run and never compares numbers of two runs.
 
 #include <cstdint>
+#include <vector>
 
 #include "runtime/thread_pool.h"
 
@@ -22,5 +23,12 @@ struct Bandwidth {
   double read, copy, triad;
 };
 Bandwidth memory_bandwidth(ThreadPool& pool, int64_t bytes_per_array);
+
+/// The same for a pool of so many threads, measured when first asked for.
+double peak_gflops(int threads);
+double copy_gigabytes(int threads, int64_t bytes_per_array);
+
+/// 1 and, where there are more, the number of cores.
+std::vector<int> thread_counts();
 
 }  // namespace tessera::benchmarks

@@ -4,26 +4,13 @@
 
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <map>
 #include <string>
-#include <thread>
 
 #include "benchmarks/machine_limits.h"
 #include "benchmarks/matmul_race.h"
 
 namespace tessera::benchmarks {
 namespace {
-
-double peak_gflops(int threads) {
-  static std::map<int, double> measured;
-  auto known = measured.find(threads);
-  if (known == measured.end()) {
-    ThreadPool pool(threads);
-    known = measured.emplace(threads, fma_gflops(pool)).first;
-  }
-  return known->second;
-}
 
 void race(benchmark::State& state, const ProductCase& product) {
   const double peak = peak_gflops(product.threads);
@@ -47,13 +34,12 @@ constexpr Sizes kSizes[] = {
 };
 
 const int registered = [] {
-  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (DType dtype : {DType::f32, DType::bf16})
     for (auto [form, form_name] : {std::pair{ProductForm::forward, "forward"},
                                    std::pair{ProductForm::backward_input, "backward_input"},
                                    std::pair{ProductForm::backward_weight, "backward_weight"}})
       for (const Sizes& sizes : kSizes)
-        for (int threads : {1, cores}) {
+        for (int threads : thread_counts()) {
           const ProductCase product{form, sizes.rows, sizes.in, sizes.out, dtype, threads};
           const std::string name = str("matmul_", form_name, "/", dtype, "/rows:", sizes.rows,
                                        "/in:", sizes.in, "/out:", sizes.out, "/threads:", threads);
@@ -62,7 +48,6 @@ const int registered = [] {
               ->UseManualTime()
               ->Iterations(9)
               ->Unit(benchmark::kMillisecond);
-          if (cores == 1) break;
         }
   return 0;
 }();

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "benchmarks/machine_limits.h"
+#include "benchmarks/median.h"
 #include "kernels/matmul.h"
 #include "runtime/cpu_engine.h"
 #include "runtime/random.h"
@@ -44,11 +45,6 @@ double turn(int threads, const Call& call) {
     ++calls;
   }
   return static_cast<double>(ns) * 1e-9 / static_cast<double>(calls);
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
 }
 
 /// c [m, n] = op(a) op(b), where a transposed operand lies as its transpose.
@@ -172,5 +168,10 @@ double MatmulRace::ours() const { return rate(ours_); }
 double MatmulRace::onednn() const { return rate(onednn_); }
 double MatmulRace::openblas() const { return rate(openblas_); }
 double MatmulRace::best_library() const { return std::max(onednn(), openblas()); }
+double MatmulRace::last_best_seconds() const {
+  double best = std::min(ours_.back(), onednn_.back());
+  if (!openblas_.empty()) best = std::min(best, openblas_.back());
+  return best;
+}
 
 }  // namespace tessera::benchmarks

@@ -2,6 +2,7 @@
 // One matrix product by our kernels, oneDNN and OpenBLAS in turns, so that all three meet the machine in the
 // same state.
 
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -19,6 +20,7 @@ struct ProductCase {
   DType dtype;
   int threads;
 
+  friend auto operator<=>(const ProductCase&, const ProductCase&) = default;
   double flops() const {
     return 2.0 * static_cast<double>(rows) * static_cast<double>(in) * static_cast<double>(out);
   }
@@ -37,6 +39,8 @@ class MatmulRace {
   double onednn() const;
   double openblas() const;
   double best_library() const;
+  /// Seconds of one product by the fastest of the three in the last round.
+  double last_best_seconds() const;
 
  private:
   struct Contestants;

@@ -10,7 +10,6 @@
 #include <functional>
 #include <map>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "benchmarks/machine_limits.h"
@@ -35,26 +34,6 @@ namespace {
 using namespace kernels;
 
 constexpr int64_t kRows = 4096, kWidth = 512, kHeads = 8, kHidden = 1408, kVocab = 8192, kExperts = 8;
-
-double copy_gigabytes(int threads, int64_t bytes) {
-  static std::map<std::pair<int, int64_t>, double> measured;
-  auto known = measured.find({threads, bytes});
-  if (known == measured.end()) {
-    ThreadPool pool(threads);
-    known = measured.emplace(std::pair{threads, bytes}, memory_bandwidth(pool, bytes).copy).first;
-  }
-  return known->second;
-}
-
-double peak_gigaflops(int threads) {
-  static std::map<int, double> measured;
-  auto known = measured.find(threads);
-  if (known == measured.end()) {
-    ThreadPool pool(threads);
-    known = measured.emplace(threads, fma_gflops(pool)).first;
-  }
-  return known->second;
-}
 
 /// A kernel with its operands; every call does the same work.
 struct Op {
@@ -292,23 +271,21 @@ void measure(benchmark::State& state, const Make& make, DType dtype, int threads
     state.SetIterationTime(seconds);
   }
   const double rate = 1e-9 * (op.flops > 0 ? op.flops : static_cast<double>(op.bytes)) / best;
-  const double limit = op.flops > 0 ? peak_gigaflops(threads) : copy_gigabytes(threads, op.bytes / 2);
+  const double limit = op.flops > 0 ? peak_gflops(threads) : copy_gigabytes(threads, op.bytes / 2);
   state.counters[op.flops > 0 ? "GFLOP/s" : "GB/s"] = rate;
   state.counters["fraction"] = rate / limit;
 }
 
 void add_benchmarks(const std::map<std::string, Make>& ops, std::vector<DType> dtypes) {
-  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (const auto& [name, make] : ops)
     for (const DType dtype : dtypes)
-      for (const int threads : {1, cores}) {
+      for (const int threads : thread_counts()) {
         const std::string full = str(name, "/", dtype, "/threads:", threads);
         benchmark::RegisterBenchmark(full.c_str(),
                                      [=](benchmark::State& state) { measure(state, make, dtype, threads); })
             ->UseManualTime()
             ->Iterations(15)
             ->Unit(benchmark::kMillisecond);
-        if (cores == 1) break;
       }
 }
 

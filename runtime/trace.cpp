@@ -1,6 +1,5 @@
 #include "runtime/trace.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -17,10 +16,19 @@ void Trace::record(const char* name, int64_t begin_ns, int64_t end_ns) {
   events_[static_cast<size_t>(recorded_++ % kCapacity)] = {name, begin_ns, end_ns};
 }
 
+std::map<std::string, int64_t> Trace::totals() const {
+  std::map<std::string, int64_t> totals;
+  for (int64_t i = oldest(); i < recorded_; ++i) {
+    const Event& event = events_[static_cast<size_t>(i % kCapacity)];
+    totals[event.name] += event.end_ns - event.begin_ns;
+  }
+  return totals;
+}
+
 void Trace::write(const std::string& path, int rank) const {
   std::ofstream out(path);
   out << "{\"traceEvents\":[";
-  const int64_t first = std::max<int64_t>(0, recorded_ - kCapacity);
+  const int64_t first = oldest();
   for (int64_t i = first; i < recorded_; ++i) {
     const Event& event = events_[static_cast<size_t>(i % kCapacity)];
     char line[256];

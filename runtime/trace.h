@@ -1,7 +1,9 @@
 #pragma once
 // Named time ranges of one rank, in a ring of fixed size, written as Chrome trace JSON (opens in Perfetto).
 
+#include <algorithm>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,8 @@ class Trace {
 
   /// name must outlive the trace (a literal).
   void record(const char* name, int64_t begin_ns, int64_t end_ns);
+  /// Nanoseconds by name, of the ranges that are still kept.
+  std::map<std::string, int64_t> totals() const;
   /// One "complete" event per range, process id = rank.  Throws Error when the file cannot be written.
   void write(const std::string& path, int rank) const;
 
@@ -26,6 +30,8 @@ class Trace {
     const char* name;
     int64_t begin_ns, end_ns;
   };
+  int64_t oldest() const { return std::max<int64_t>(0, recorded_ - kCapacity); }
+
   std::vector<Event> events_;
   int64_t recorded_ = 0;
 };

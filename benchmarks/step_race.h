@@ -1,0 +1,40 @@
+#pragma once
+// A training step against the rate of its own matrix products, and against the same step in bf16.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "benchmarks/training_step.h"
+
+namespace tessera::benchmarks {
+
+/// Turns of one step and of each of its matrix products by our kernels, oneDNN and OpenBLAS, so that both meet the
+/// machine in the same state.  A product's seconds are those of the fastest of the three in that turn.
+class StepRace {
+ public:
+  explicit StepRace(TrainingStep& step);
+
+  /// Runs step_seconds(), which returns the seconds of a step, then the products.  Returns the seconds of the step.
+  double round(const std::function<double()>& step_seconds);
+  double round() {
+    return round([this] { return step_.run(); });
+  }
+
+  /// Medians over the rounds so far.
+  double step_gflops()
+      const;  ///< the ledger's operations, products and attention, over the seconds of the step
+  double gemm_gflops() const;  ///< operations of the products over their seconds
+  double fraction() const;     ///< step_gflops over gemm_gflops of the same round
+
+ private:
+  TrainingStep& step_;
+  std::map<ProductCase, std::unique_ptr<MatmulRace>> products_;
+  std::vector<double> step_gflops_, gemm_gflops_;  ///< one entry a round
+};
+
+/// Seconds of a step in f32 over those in bf16: the median of pairs in turns.
+double bf16_speedup(const std::string& config, int64_t length, int threads, int pairs);
+
+}  // namespace tessera::benchmarks
