@@ -234,7 +234,7 @@ std::string chart_figure(const Chart& chart) {
                 " ", kRight, " ", kTop, " ", kBottom, "\" data-x=\"", x.least, " ", x.most, "\" data-y=\"",
                 str(y.least, " ", y.most), "\" data-log=\"", y.logarithmic, "\"><desc id=\"", chart.id,
                 "-text\">", escape_html(description(chart)), "</desc>");
-  figure += grid(chart, x, y) + references(chart, y);
+  figure += grid(chart, x, y);
   const auto is_smoothed = [&](const ChartSeries& series) {
     return chart.smooth && series.y.size() >= kSmoothFrom;
   };
@@ -242,6 +242,7 @@ std::string chart_figure(const Chart& chart) {
     figure += series_group(is_smoothed(series) ? "raw faint" : "raw", series, series.y, x, y);
   for (const ChartSeries& series : chart.series)
     if (is_smoothed(series)) figure += series_group("smooth", series, moving_mean(series.y), x, y);
+  figure += references(chart, y);
   figure +=
       str("<line class=\"cursor\" y1=\"", kTop, "\" y2=\"", kBottom, "\" visibility=\"hidden\"/></svg>");
   return figure + "<div class=\"tip\" hidden></div></figure>";

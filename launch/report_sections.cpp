@@ -215,7 +215,7 @@ std::string throughput_section(const std::vector<ReportRun>& runs) {
                      .series = series_of(runs, "tokens_per_second")};
   const Chart peak{.id = "matrix-peak",
                    .title = "Share of the matrix peak",
-                   .axis = "ledger FLOP/s over the rate measured at start",
+                   .axis = "ledger FLOP/s over the peak at start",
                    .format = ValueFormat::percent,
                    .from_zero = true,
                    .smooth = true,

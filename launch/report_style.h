@@ -13,7 +13,8 @@ inline constexpr const char* kReportStyle = R"css(
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #15181b; --surface: #1c2024; --ink: #e4e7ea; --muted: #98a2ac; --rule: #30363c;
-    --run-0: #6cb0dc; --run-1: #e8a365; --run-2: #74c196; --run-3: #b795d6; --run-4: #e28a95; --run-5: #a4acb8;
+    --run-0: #6cb0dc; --run-1: #e8a365; --run-2: #74c196; --run-3: #b795d6; --run-4: #e28a95;
+    --run-5: #a4acb8;
     --load: #3f86b5; --warn: #c27a35; --better: #74c196;
   }
 }
@@ -34,7 +35,8 @@ p { margin: .35rem 0 .9rem; max-width: 72ch; }
 .card + .card { margin-top: 1rem; }
 .heats .card { margin-top: 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .55rem .8rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--rule); vertical-align: baseline; }
+th, td { padding: .55rem .8rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--rule);
+  vertical-align: baseline; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th:last-child, td:last-child { padding-right: 0; }
 thead th { border-top: 0; font-weight: 500; font-size: .88rem; color: var(--muted); }
@@ -43,8 +45,10 @@ tr.baseline th, tr.baseline td { color: var(--muted); font-weight: 400; }
 td small { display: block; font-size: .8rem; color: var(--muted); }
 td small.better { color: var(--better); }
 .value { font-weight: 600; }
-.swatch { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .5em; background: currentColor; }
-.legend { display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; margin: .5rem 0 .9rem; padding: 0; list-style: none; font-size: .92rem; }
+.swatch { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .5em;
+  background: currentColor; }
+.legend { display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; margin: .5rem 0 .9rem; padding: 0;
+  list-style: none; font-size: .92rem; }
 .legend span:last-child, tbody th > span:last-child { color: var(--ink); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 1rem; }
 figure { margin: 0; }
@@ -52,36 +56,47 @@ figure.chart { position: relative; padding: .8rem .9rem .5rem; min-width: 0; }
 figcaption { font-weight: 600; font-size: .95rem; }
 .unit { font-weight: 400; font-size: .88rem; margin-left: .3em; }
 svg { display: block; width: 100%; height: auto; touch-action: pan-y; }
-svg text { font-size: 12px; fill: var(--muted); font-variant-numeric: tabular-nums; }
+svg text { font-size: 12px; fill: var(--muted); font-variant-numeric: tabular-nums;
+  paint-order: stroke; stroke: var(--surface); stroke-width: 4px; stroke-linejoin: round; }
 .rule { stroke: var(--rule); stroke-width: 1; }
 .axis, .cursor { stroke: var(--muted); stroke-width: 1; opacity: .6; }
 .reference { stroke: var(--muted); stroke-width: 1; stroke-dasharray: 5 4; }
-polyline { fill: none; stroke: currentColor; stroke-width: 1.9; stroke-linejoin: round; stroke-linecap: round; }
+polyline { fill: none; stroke: currentColor; stroke-width: 1.9; stroke-linejoin: round;
+  stroke-linecap: round; }
 .faint polyline { stroke-width: 1; opacity: .28; }
 .run-0 { color: var(--run-0); } .run-1 { color: var(--run-1); } .run-2 { color: var(--run-2); }
 .run-3 { color: var(--run-3); } .run-4 { color: var(--run-4); } .run-5 { color: var(--run-5); }
-.tip { position: absolute; pointer-events: none; z-index: 1; background: var(--surface); border: 1px solid var(--rule);
-  border-radius: 8px; padding: .35rem .6rem; font-size: .85rem; line-height: 1.4; box-shadow: 0 2px 10px rgb(0 0 0 / .14);
+.tip { position: absolute; pointer-events: none; z-index: 1; background: var(--surface);
+  border: 1px solid var(--rule);
+  border-radius: 8px; padding: .35rem .6rem; font-size: .85rem; line-height: 1.4;
+  box-shadow: 0 2px 10px rgb(0 0 0 / .14);
   font-variant-numeric: tabular-nums; max-width: 80%; }
 .tip div { display: flex; align-items: baseline; }
-.tip b { font-weight: 600; color: var(--ink); margin-left: 1em; flex: 1; text-align: right; white-space: nowrap; }
+.tip b { font-weight: 600; color: var(--ink); margin-left: 1em; flex: 1; text-align: right;
+  white-space: nowrap; }
 .tip span:not(.swatch) { color: var(--muted); overflow-wrap: anywhere; }
 .heats { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
 .heats .card { flex: 0 1 auto; max-width: 100%; }
 .heat { border-spacing: 3px; border-collapse: separate; }
 .heat caption { text-align: left; font-weight: 600; font-size: .95rem; padding: .4rem 0; }
-.heat th, .heat td, .heat th:first-child, .heat td:last-child { border: 0; padding: .3rem .45rem; text-align: center;
+.heat th, .heat td, .heat th:first-child, .heat td:last-child { border: 0; padding: .3rem .45rem;
+  text-align: center;
   font-size: .88rem; font-weight: 400; }
 .heat thead th { white-space: normal; }
 .heat tbody th { color: var(--muted); }
-.heat td { border-radius: 5px; background: color-mix(in srgb, var(--load) calc(var(--strength) * 60%), var(--surface)); }
+.heat td { border-radius: 5px;
+  background: color-mix(in srgb, var(--load) calc(var(--strength) * 60%), var(--surface)); }
 .heat td.left { background: color-mix(in srgb, var(--warn) calc(var(--strength) * 70%), var(--surface)); }
-.samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 1rem; padding: 1rem 0; }
+.samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 1rem;
+  padding: 1rem 0; }
 .samples div { display: flex; gap: .4rem; }
-.samples img { width: calc(50% - .2rem); aspect-ratio: 1; object-fit: contain; border-radius: 6px; image-rendering: pixelated;
+.samples img { width: calc(50% - .2rem); aspect-ratio: 1; object-fit: contain; border-radius: 6px;
+  image-rendering: pixelated;
   background: var(--page); }
-.samples figcaption { font-weight: 400; font-size: .82rem; color: var(--muted); margin-top: .3rem; overflow-wrap: anywhere; }
-pre { margin: .6rem 0; overflow-x: auto; font: .85rem/1.5 ui-monospace, "SFMono-Regular", Menlo, "DejaVu Sans Mono", monospace; }
+.samples figcaption { font-weight: 400; font-size: .82rem; color: var(--muted); margin-top: .3rem;
+  overflow-wrap: anywhere; }
+pre { margin: .6rem 0; overflow-x: auto;
+  font: .85rem/1.5 ui-monospace, "SFMono-Regular", Menlo, "DejaVu Sans Mono", monospace; }
 details { border-top: 1px solid var(--rule); padding: .5rem 0; }
 details:first-child { border-top: 0; }
 summary { cursor: pointer; font-weight: 600; overflow-wrap: anywhere; }
@@ -131,8 +146,9 @@ for (const svg of document.querySelectorAll("figure.chart svg")) {
     const frame = svg.getBoundingClientRect();
     const at = ((event.clientX - frame.left) / frame.width) * svg.viewBox.baseVal.width;
     if (at < left - 8 || at > right + 8 || series.length === 0) return hide();
-    const nearest = (points) => points.reduce((best, point) => (Math.abs(point.x - at) < Math.abs(best.x - at) ? point : best));
-    const x = series.map((one) => nearest(one.points).x).reduce((best, one) => (Math.abs(one - at) < Math.abs(best - at) ? one : best));
+    const closer = (best, point) => (Math.abs(point.x - at) < Math.abs(best.x - at) ? point : best);
+    const nearest = (points) => points.reduce(closer);
+    const x = nearest(series.map((one) => nearest(one.points))).x;
     tip.replaceChildren();
     add(tip, "div", "step " + Math.round(x0 + ((x - left) / (right - left)) * (x1 - x0)));
     for (const one of series) {
@@ -150,8 +166,9 @@ for (const svg of document.querySelectorAll("figure.chart svg")) {
     tip.hidden = false;
     const pixel = (x / svg.viewBox.baseVal.width) * frame.width;
     const room = figure.clientWidth - tip.offsetWidth - 8;
-    tip.style.left = Math.max(8, Math.min(room, pixel < frame.width / 2 ? pixel + 28 : pixel - tip.offsetWidth)) + "px";
-    tip.style.top = svg.offsetTop + 18 + "px";
+    const wanted = pixel < frame.width / 2 ? pixel + 28 : pixel - tip.offsetWidth;
+    tip.style.left = Math.max(8, Math.min(room, wanted)) + "px";
+    tip.style.top = frame.top - figure.getBoundingClientRect().top + 18 + "px";
   };
   svg.addEventListener("pointermove", show);
   svg.addEventListener("pointerdown", show);

@@ -25,7 +25,10 @@ for (const svg of document.querySelectorAll("figure.chart svg")) {
   const at = {clientX: box.left + box.width / 2, clientY: box.top + box.height / 2};
   svg.dispatchEvent(new PointerEvent("pointermove", at));
   const tip = svg.parentElement.querySelector(".tip");
-  answers.push({shown: !tip.hidden, text: tip.textContent});
+  const inner = tip.getBoundingClientRect(), outer = svg.parentElement.getBoundingClientRect();
+  const inside = inner.left >= outer.left && inner.right <= outer.right &&
+    inner.top >= outer.top && inner.bottom <= outer.bottom;
+  answers.push({shown: !tip.hidden && inside, text: tip.textContent});
   svg.dispatchEvent(new PointerEvent("pointerleave", at));
   answers.at(-1).hiddenAgain = tip.hidden;
 }
