@@ -4,9 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <fstream>
 
 #include "runtime/error.h"
 
@@ -21,24 +19,18 @@ AppendFile::AppendFile(std::string path)
 AppendFile::~AppendFile() { ::close(descriptor_); }
 
 void AppendFile::append(std::string_view record) {
+  const off_t end = ::lseek(descriptor_, 0, SEEK_END);
   while (!record.empty()) {
     const ssize_t written = ::write(descriptor_, record.data(), record.size());
     if (written < 0 && errno == EINTR) continue;
-    TESSERA_CHECK(written >= 0, path_, ": cannot be written: ", std::strerror(errno));
+    if (written < 0) {
+      const std::string reason = std::strerror(errno);
+      // Where even that fails, readers drop the half record (read_metrics).
+      [[maybe_unused]] const int cut = ::ftruncate(descriptor_, end);
+      throw Error(str(path_, ": cannot be written: ", reason));
+    }
     record.remove_prefix(static_cast<size_t>(written));
   }
-}
-
-void replace_file(const std::string& path, std::string_view text) {
-  const std::string temporary = path + ".tmp";
-  {
-    std::ofstream out(temporary, std::ios::binary);
-    out << text;
-    out.close();
-    TESSERA_CHECK(out, path, ": cannot be written: ", std::strerror(errno));
-  }
-  TESSERA_CHECK(std::rename(temporary.c_str(), path.c_str()) == 0, path,
-                ": cannot be written: ", std::strerror(errno));
 }
 
 }  // namespace tessera

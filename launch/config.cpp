@@ -1,27 +1,34 @@
 #include "launch/config.h"
 
+#include <algorithm>
+
 namespace tessera {
 
-Config config_from(const Json& json, const std::string& where) {
+void override_settings(const std::vector<std::string>& pairs, Json& json) {
+  for (const std::string& text : pairs) {
+    const size_t equals = text.find('=');
+    TESSERA_CHECK(equals != std::string::npos && equals > 0, "command line: expected key=value, got \"", text,
+                  "\"");
+    set_path(json, text.substr(0, equals), text.substr(equals + 1));
+  }
+}
+
+Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
   Config config;
-  from_json(json, where, config);
+  read_settings(path, overrides, config);
   check(config.model);
   return config;
 }
 
-Json read_settings(const std::string& path, const std::vector<std::string>& overrides) {
-  Json json = path.empty() ? Json::object() : read_json(path);
-  for (const std::string& text : overrides) {
-    const size_t equals = text.find('=');
-    TESSERA_CHECK(equals != std::string::npos && equals > 0, "override: expected key=value, got \"", text,
-                  "\"");
-    set_path(json, text.substr(0, equals), text.substr(equals + 1));
+Json flat_settings(Config config) {
+  const Json by_pointer = to_json(config).flatten();
+  Json flat = Json::object();
+  for (const auto& [pointer, value] : by_pointer.items()) {
+    std::string key = pointer.substr(1);
+    std::replace(key.begin(), key.end(), '/', '.');
+    flat[key] = value;
   }
-  return json;
-}
-
-Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
-  return config_from(read_settings(path, overrides), path.empty() ? "command line" : path);
+  return flat;
 }
 
 }  // namespace tessera

@@ -64,13 +64,23 @@ struct Config {
   DType compute_dtype() const { return compute == "bf16" ? DType::bf16 : DType::f32; }
 };
 
-/// A JSON file (none when path is empty) with key=value overrides on top.  Throws Error naming file or override.
-Json read_settings(const std::string& path, const std::vector<std::string>& overrides);
+/// Sets key=value pairs in the JSON of settings.  Throws Error naming the pair.
+void override_settings(const std::vector<std::string>& pairs, Json& json);
 
-/// The same as a Config.  Throws Error naming file, key and value.
+/// A JSON file (none when path is empty) with key=value overrides on top.  Throws Error naming file or command line, key and
+/// value.
+template <HasFields Settings>
+void read_settings(const std::string& path, const std::vector<std::string>& overrides, Settings& settings) {
+  Json json = path.empty() ? Json::object() : read_json(path);
+  from_json(json, path, settings);  // by itself first, so that a message blames the right one of the two
+  override_settings(overrides, json);
+  from_json(json, "command line", settings);
+}
+
+/// The same, with members that fit each other.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides);
 
-/// The same from JSON (a checkpoint's state).  where is for messages.
-Config config_from(const Json& json, const std::string& where);
+/// One flat object of every setting: {"model.width": 128, ...}.
+Json flat_settings(Config config);
 
 }  // namespace tessera

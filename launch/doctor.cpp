@@ -14,11 +14,11 @@
 #include <set>
 #include <vector>
 
-#include "launch/append_file.h"
 #include "launch/format.h"
 #include "launch/process.h"
 #include "runtime/isa.h"
 #include "runtime/json.h"
+#include "runtime/replace_file.h"
 
 namespace tessera {
 namespace {

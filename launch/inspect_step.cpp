@@ -1,6 +1,6 @@
 #include "launch/inspect_step.h"
 
-#include <cstdio>
+#include <filesystem>
 
 #include "launch/process.h"
 #include "launch/rows.h"
@@ -46,7 +46,8 @@ void write_routing(hdf5::File& file, const Rows::Routings& routings) {
   }
 }
 
-int inspect_step(const InspectStepOptions& options, Communicator& world) {
+/// Fills the file at path.
+void inspect_step(const InspectStepOptions& options, const std::string& path, Communicator& world) {
   CpuEngine engine;
   const Stream stream = engine.stream();
   TrainedModel trained(options.checkpoint, world, stream);
@@ -61,7 +62,7 @@ int inspect_step(const InspectStepOptions& options, Communicator& world) {
   Rows rows = rows_of(batch);
   Rows::Routings routings;
   rows.record = &routings;
-  hdf5::File file = hdf5::File::create(options.out + ".tmp");
+  hdf5::File file = hdf5::File::create(path);
   trained.shards().begin_round(1);
   {
     Tape tape;
@@ -86,16 +87,24 @@ int inspect_step(const InspectStepOptions& options, Communicator& world) {
   file.set_attribute("/", "step", trained.step());
   file.set_attribute("/", "isa", std::string(name_of(engine.isa)));
   file.close();
-  TESSERA_CHECK(std::rename((options.out + ".tmp").c_str(), options.out.c_str()) == 0, options.out,
-                ": cannot be written");
-  return kExitSuccess;
 }
 
 }  // namespace
 
 int run_inspect_step(const InspectStepOptions& options) {
-  TESSERA_CHECK(!under_mpi(), "inspect step: runs on one rank, start it without mpirun");
-  return run_process(1, [&](Communicator& world) { return inspect_step(options, world); });
+  return run_process(1, [&](Communicator& world) {
+    const std::string making = options.out + ".tmp";
+    std::error_code failure;
+    try {
+      inspect_step(options, making, world);
+      std::filesystem::rename(making, options.out, failure);
+      TESSERA_CHECK(!failure, options.out, ": cannot be written: ", failure.message());
+    } catch (...) {
+      std::filesystem::remove(making, failure);
+      throw;
+    }
+    return kExitSuccess;
+  });
 }
 
 }  // namespace tessera

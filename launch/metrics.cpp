@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "launch/format.h"
+#include "runtime/replace_file.h"
 
 namespace tessera {
 namespace {

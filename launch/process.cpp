@@ -9,7 +9,6 @@
 #include <climits>
 #include <csignal>
 #include <cstdlib>
-#include <sstream>
 #include <thread>
 
 #include "runtime/log.h"
@@ -20,36 +19,25 @@ namespace {
 std::atomic<int> requested_stop{0};
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it");
 
-/// Said by every rank that has it; thrown again by agree() so that only rank 0 prints.
-class AgreedError : public Error {
- public:
-  using Error::Error;
-};
-
-int report(const std::exception& error, const Communicator& world) {
-  const bool agreed = dynamic_cast<const AgreedError*>(&error) != nullptr;
-  if (!agreed || world.rank() == 0) log_line(str("error: ", error.what()));
-  return kExitError;
-}
-
 int run_mpi(const std::function<int(Communicator&)>& body) {
   // Open MPI allocates and frees its staging buffers in every call; without these limits each call pays page faults
   // (measured: 2.5 times the time of a 64 MiB reduce-scatter).
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
   mallopt(M_TOP_PAD, 64 << 20);
-  int provided = 0;
+  int provided = 0, code = kExitSuccess;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
-  int code = kExitSuccess;
   {
     const std::unique_ptr<Communicator> world = mpi_world();
     if (world->size() > 1) set_log_prefix(str("rank ", world->rank(), ": "));
     try {
       code = body(*world);
     } catch (const AgreedError& error) {
-      code = report(error, *world);
+      set_log_prefix("");
+      if (world->rank() == 0) log_line(str("error: ", error.what()));
+      code = kExitError;
     } catch (const std::exception& error) {
-      report(error, *world);
+      log_line(str("error: ", error.what()));
       MPI_Abort(MPI_COMM_WORLD, kExitError);
     }
   }
@@ -65,10 +53,7 @@ bool under_mpi() {
 }
 
 int run_process(int thread_ranks, const std::function<int(Communicator& world)>& body) {
-  if (under_mpi()) {
-    TESSERA_CHECK(thread_ranks == 1, "thread_ranks: must be 1 under mpirun, got ", thread_ranks);
-    return run_mpi(body);
-  }
+  if (under_mpi()) return run_mpi(body);
   std::atomic<int> code{kExitSuccess};
   try {
     run_ranks(thread_ranks, [&](Communicator& world) {
@@ -82,34 +67,27 @@ int run_process(int thread_ranks, const std::function<int(Communicator& world)>&
   return code;
 }
 
-void agree(Communicator& world, const std::function<void()>& action) {
-  std::string failure;
-  try {
-    action();
-  } catch (const std::exception& error) {
-    failure = error.what();
-    if (failure.empty()) failure = "unknown failure";
-  }
-  const std::vector<std::string> failures = all_gather_strings(world, failure);
-  const bool same =
-      std::all_of(failures.begin(), failures.end(), [&](const auto& text) { return text == failures[0]; });
-  for (size_t rank = 0; rank < failures.size(); ++rank)
-    if (!failures[rank].empty())
-      throw AgreedError(same ? failures[rank] : str("rank ", rank, ": ", failures[rank]));
+int fail_process(const std::string& message, ExitCode code) {
+  run_process(1, [&](Communicator& world) -> int {
+    agree(world, [&] { throw Error(message); });
+    return code;
+  });
+  return code;
 }
 
-void require_same(Communicator& world, const std::string& what, const std::string& text) {
-  const std::vector<std::string> texts = all_gather_strings(world, text);
+void require_same(Communicator& world, const std::string& what, const Json& values) {
+  const std::vector<std::string> texts = all_gather_strings(world, values.dump());
   for (size_t rank = 1; rank < texts.size(); ++rank) {
-    if (texts[rank] == texts[0]) continue;
-    std::istringstream ours(texts[0]), theirs(texts[rank]);
-    std::string our_line, their_line;
-    do {
-      std::getline(ours, our_line);
-      std::getline(theirs, their_line);
-    } while (our_line == their_line && ours && theirs);
-    throw AgreedError(str(what, " must be the same on every rank: rank 0 has ", our_line, " and rank ", rank,
-                          " has ", their_line));
+    const Json ours = Json::parse(texts[0]), theirs = Json::parse(texts[rank]);
+    for (const Json* keys : {&ours, &theirs})
+      for (const auto& [key, unused] : keys->items()) {
+        const auto has = [&](const Json& side) {
+          return side.contains(key) ? side[key].dump() : std::string("nothing");
+        };
+        if (has(ours) != has(theirs))
+          throw AgreedError(str(what, " must be the same on every rank: for ", key, " rank 0 has ", has(ours),
+                                ", rank ", rank, " has ", has(theirs)));
+      }
   }
 }
 
@@ -119,7 +97,8 @@ EngineChoice choose_engine(Communicator& world, int64_t threads, const std::stri
     local_ranks = std::max(1, std::atoi(text));
   const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
   const auto chosen = static_cast<int>(threads > 0 ? threads : std::max<int64_t>(1, cores / local_ranks));
-  const double mine[] = {static_cast<double>(parse_isa(isa))};
+  double mine[] = {0};
+  agree(world, [&] { mine[0] = static_cast<double>(parse_isa(isa)); });
   const std::vector<double> levels = all_gather_values(world, mine);
   return {chosen, static_cast<Isa>(static_cast<int>(*std::min_element(levels.begin(), levels.end())))};
 }

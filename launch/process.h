@@ -4,8 +4,9 @@
 #include <functional>
 #include <string>
 
-#include "parallel/communicator.h"
+#include "parallel/agree.h"
 #include "runtime/cpu_engine.h"
+#include "runtime/json.h"
 
 namespace tessera {
 
@@ -20,19 +21,21 @@ enum ExitCode : int {
 /// True when a launcher started this process as one of several ranks.
 bool under_mpi();
 
-/// Runs body on every rank and returns the exit code of the process.  An exception becomes one sentence on stderr; under
-/// MPI it also ends the other ranks.
+/// Runs body on every rank and returns the exit code of the process; thread_ranks is ignored under MPI.  An exception
+/// becomes one sentence on stderr: rank 0 says an AgreedError for all (parallel/agree.h), any other error is said by its
+/// rank and, under MPI, ends the other ranks.
 int run_process(int thread_ranks, const std::function<int(Communicator& world)>& body);
 
-/// Makes an Error of one rank an Error of all with the same text, so that what every rank checks is said once, by rank 0.
-/// Collective.  action runs first.
-void agree(Communicator& world, const std::function<void()>& action);
+/// For what fails before there are ranks: message becomes one sentence on stderr, said once under MPI too, where every
+/// rank must come here or start with an agree().  Returns code.
+int fail_process(const std::string& message, ExitCode code);
 
-/// Throws Error on every rank, naming ranks and the first differing line, unless all pass the same text.  Collective.
-void require_same(Communicator& world, const std::string& what, const std::string& text);
+/// Throws AgreedError naming key, ranks and values of the first difference, unless all pass the same flat object.
+/// Collective.
+void require_same(Communicator& world, const std::string& what, const Json& values);
 
 /// The engine of this rank: threads (0 = cores / ranks on this machine) and the least instruction-set level of all ranks.
-/// Collective.
+/// Collective.  Throws AgreedError when a processor does not support isa.
 struct EngineChoice {
   int threads = 1;
   Isa isa = Isa::avx2;

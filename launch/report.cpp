@@ -1,9 +1,9 @@
 #include "launch/report.h"
 
-#include "launch/append_file.h"
 #include "launch/report_data.h"
 #include "launch/report_html.h"
 #include "launch/report_sections.h"
+#include "runtime/replace_file.h"
 
 namespace tessera {
 namespace {

@@ -6,6 +6,7 @@
 
 #include "launch/matrix_peak.h"
 #include "launch/process.h"
+#include "launch/run_state.h"
 #include "runtime/log.h"
 
 namespace tessera {
@@ -13,44 +14,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What a checkpoint stores beside tensors.
-Json state_of(Config& config, const Loader& loader, Isa isa) {
-  const DatasetIndex& index = loader.dataset().index();
-  return {{"config", to_json(config)},
-          {"isa", name_of(isa)},
-          {"data",
-           {{"fingerprint", index.fingerprint},
-            {"image_codes", index.vocabulary.image_codes},
-            {"text_pieces", index.vocabulary.text_pieces}}}};
-}
-
 /// Settings that may change between the parts of a run without a word: they do not touch results.
 bool is_free(const std::string& key) {
-  for (const char* free : {"/out", "/stop_at", "/resume", "/save_every", "/keep", "/isa", "/threads",
-                           "/thread_ranks", "/reshard_after_forward", "/trace", "/loader/prefetch"})
+  for (const char* free : {"out", "stop_at", "resume", "save_every", "keep", "isa", "threads", "thread_ranks",
+                           "reshard_after_forward", "trace", "loader.prefetch"})
     if (key == free) return true;
   return false;
 }
 
-/// "/model/width" -> "model.width", as a config or an override names it.
-std::string dotted(std::string pointer) {
-  std::replace(pointer.begin(), pointer.end(), '/', '.');
-  return pointer.substr(1);
-}
-
-void warn_of_changes(const std::string& checkpoint, const Json& then, const Json& now) {
-  const Json before = then["config"].flatten(), after = now["config"].flatten();
+void warn_of_changes(const std::string& checkpoint, const RunState& then, const RunState& now) {
+  const Json before = flat_settings(then.config), after = flat_settings(now.config);
   for (const auto& [key, value] : after.items()) {
     const Json old = before.contains(key) ? before[key] : Json();
     if (!is_free(key) && old != value)
-      log_line(
-          str("warning: ", checkpoint, " was made with ", dotted(key), " ", old, ", this run has ", value));
+      log_line(str("warning: ", checkpoint, " was made with ", key, " ", old, ", this run has ", value));
   }
-  if (then["isa"] != now["isa"])
-    log_line(str("warning: ", checkpoint, " was made at instruction-set level ", then["isa"],
-                 ", this run is at ", now["isa"],
+  if (then.isa != now.isa)
+    log_line(str("warning: ", checkpoint, " was made at instruction-set level ", then.isa,
+                 ", this run is at ", now.isa,
                  ": results may differ in the last bits (set isa to keep the old level)"));
-  if (then["data"]["fingerprint"] != now["data"]["fingerprint"])
+  if (then.data.fingerprint != now.data.fingerprint)
     log_line(
         str("warning: ", checkpoint, " was made with another dataset; the order of samples starts anew"));
 }
@@ -76,11 +59,11 @@ Run::Run(Config config, const CheckpointTensors& tensors, const Loader& loader, 
   for (double peak : all_gather_values(world, mine)) matrix_peak_ += peak;
   agree(world_, [&] {
     if (world_.rank() != 0) return;
-    Json resolved = to_json(config_);
+    metrics_ = std::make_unique<Metrics>(config_.out, first_step_);
+    const Json resolved = to_json(config_);
+    write_json(config_.out + "/config.json", resolved);
     std::printf("config %s\n", resolved.dump().c_str());
     std::fflush(stdout);
-    write_json(config_.out + "/config.json", resolved);
-    metrics_ = std::make_unique<Metrics>(config_.out, first_step_);
     progress_ = std::make_unique<Progress>("train", last_step_, std::min(first_step_, last_step_));
   });
   catch_stop_signals();
@@ -100,19 +83,16 @@ void Run::restore() {
                   " is there: choose another out or remove it");
   });
   if (!latest) return;
-  Json now = state_of(config_, loader_, engine_.isa);
+  SavedRun saved;
   agree(world_, [&] {
-    const Json manifest = read_checkpoint_manifest(*latest);
-    const Json& then = manifest.at("state");
-    for (const char* part : {"image_codes", "text_pieces"})
-      TESSERA_CHECK(then.at("data").at(part) == now["data"][part], *latest, ": its model was trained with ",
-                    then["data"][part], " ", part, ", the dataset ", config_.data, " has ",
-                    now["data"][part]);
-    first_step_ = manifest.at("step").get<int64_t>();
-    if (world_.rank() == 0) warn_of_changes(*latest, then, now);
+    saved = read_saved_run(*latest);
+    require_vocabulary(loader_.dataset().index(), config_.data, saved.state.data.vocabulary());
   });
   load_checkpoint(*latest, tensors_, world_);
-  if (world_.rank() == 0) log_line(str("resumed from ", *latest));
+  first_step_ = saved.step;
+  if (world_.rank() != 0) return;
+  warn_of_changes(*latest, saved.state, run_state(config_, loader_.dataset().index(), engine_.isa));
+  log_line(str("resumed from ", *latest));
 }
 
 bool Run::finish_step(int64_t step, const StepSummary& summary, const Update& update) {
@@ -160,7 +140,8 @@ void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& 
 
 void Run::save(int64_t steps_done) {
   if (progress_) progress_->clear();
-  save_checkpoint(config_.out, steps_done, tensors_, state_of(config_, loader_, engine_.isa), world_);
+  RunState state = run_state(config_, loader_.dataset().index(), engine_.isa);
+  save_checkpoint(config_.out, steps_done, tensors_, to_json(state), world_);
   if (world_.rank() == 0) remove_old_checkpoints(config_.out, config_.keep);
 }
 

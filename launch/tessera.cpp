@@ -1,6 +1,7 @@
 // The program: subcommands, their options, and what they call.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 
@@ -22,7 +23,8 @@ namespace {
 constexpr const char* kFooter =
     "Exit codes: 0 success; 1 bad input, failed read or write, or a diverged run (one sentence on stderr);\n"
     "2 the command line could not be understood; 85 stopped by SIGTERM, SIGINT or SIGUSR1 after saving a\n"
-    "checkpoint: start the same command again and it goes on from there.\n\n"
+    "checkpoint: start the same command again and it goes on from there (mpirun passes SIGUSR1 on; it\n"
+    "answers SIGTERM and SIGINT with an exit code of its own).\n\n"
     "A first run:\n"
     "  tessera prepare launch/configs/demo_data.json manifest=corpus/manifest/default.jsonl "
     "out=corpus/tokens\n"
@@ -37,16 +39,19 @@ int run_train(const std::string& path, const std::vector<std::string>& overrides
   if (!under_mpi()) thread_ranks = load_config(path, overrides).thread_ranks;
   return run_process(static_cast<int>(thread_ranks), [&](Communicator& world) {
     Config config;
-    agree(world, [&] { config = load_config(path, overrides); });
-    require_same(world, "the resolved config", to_json(config).dump(2));
+    agree(world, [&] {
+      config = load_config(path, overrides);
+      TESSERA_CHECK(config.thread_ranks == 1 || !under_mpi(), "thread_ranks must be 1 under mpirun, got ",
+                    config.thread_ranks);
+    });
+    require_same(world, "the resolved config", flat_settings(config));
     return train(config, world);
   });
 }
 
 int run_prepare(const std::string& path, const std::vector<std::string>& overrides) {
-  TESSERA_CHECK(!under_mpi(), "prepare: runs as one process with threads, start it without mpirun");
   PrepareConfig config;
-  from_json(read_settings(path, overrides), path.empty() ? "command line" : path, config);
+  read_settings(path, overrides, config);
   prepare(config, log_line);
   return kExitSuccess;
 }
@@ -78,6 +83,16 @@ int print_keys() {
   return kExitSuccess;
 }
 
+/// What is wrong with the command line, in one sentence.
+std::string usage_problem(const CLI::App& app, int argc, char** argv, const CLI::ParseError& error) {
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands({})) commands.push_back(command->get_name());
+  const std::string first = argc > 1 ? argv[1] : "-";
+  if (first[0] != '-' && std::ranges::find(commands, first) == commands.end())
+    return str("unknown command \"", first, "\"; did you mean \"", nearest(first, commands), "\"?");
+  return str(error.what(), " (see tessera --help)");
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Tessera trains sparse multimodal transformers on text and images, sharded over MPI ranks."};
   app.require_subcommand(1);
@@ -99,8 +114,9 @@ int run(int argc, char** argv) {
       ->required();
   evaluate_command->add_option("--data", evaluate.data, "dataset folder (default: the run's)");
   evaluate_command->add_option("--units", evaluate.units, "held-out units per kind, 0 = all")
-      ->check(CLI::NonNegativeNumber);
-  evaluate_command->add_option("--threads", evaluate.threads, "compute threads of a rank, 0 = cores / ranks");
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  evaluate_command->add_option("--threads", evaluate.threads, "compute threads of a rank, 0 = cores / ranks")
+      ->check(CLI::Range(int64_t{0}, int64_t{1024}));
 
   CLI::App* inspect_command =
       app.add_subcommand("inspect", "say what is in a dataset, shard, checkpoint or run");
@@ -134,9 +150,13 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitSuccess : kExitUsage;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    return fail_process(usage_problem(app, argc, argv, error), kExitUsage);
   }
 
+  for (const CLI::App* command : {prepare_command, inspect_command, report_command})
+    TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
+                  " runs as one process: start it without mpirun");
   if (train_command->parsed()) {
     if (train_settings.print_keys) return print_keys<Config>();
     train_settings.split();
@@ -151,10 +171,8 @@ int run(int argc, char** argv) {
     return run_process(1, [&](Communicator& world) { return run_evaluate(evaluate, world); });
   if (step_command->parsed()) return run_inspect_step(step);
   if (inspect_command->parsed()) {
-    if (inspect_path.empty()) {
-      std::fprintf(stderr, "inspect: a path is needed (see tessera inspect --help)\n");
-      return kExitUsage;
-    }
+    if (inspect_path.empty())
+      return fail_process("inspect: a path is needed (see tessera inspect --help)", kExitUsage);
     return run_inspect(inspect_path, std::cout, inspect_json ? InspectFormat::json : InspectFormat::text);
   }
   if (report_command->parsed()) {
@@ -178,7 +196,6 @@ int main(int argc, char** argv) {
   try {
     return tessera::run(argc, argv);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return tessera::kExitError;
+    return tessera::fail_process(error.what(), tessera::kExitError);
   }
 }

@@ -36,8 +36,9 @@ AdamW make_optimizer(const std::vector<ShardPiece>& pieces, const AdamWConfig& c
 
 /// What the gradient is multiplied by, so that its norm is at most clip.
 float clip_scale(double norm, double clip, int64_t step) {
-  TESSERA_CHECK(std::isfinite(norm), "step ", step, ": the gradient norm is ", norm,
-                "; the last checkpoint is from before it");
+  if (!std::isfinite(norm))  // the same on every rank
+    throw AgreedError(
+        str("step ", step, ": the gradient norm is ", norm, "; the last checkpoint is from before it"));
   return norm > clip ? static_cast<float>(clip / norm) : 1.0f;
 }
 

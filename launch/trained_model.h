@@ -4,7 +4,7 @@
 #include <string>
 
 #include "data/shard.h"
-#include "launch/config.h"
+#include "launch/run_state.h"
 #include "layers/transformer.h"
 #include "runtime/cpu_engine.h"
 
@@ -12,12 +12,12 @@ namespace tessera {
 
 class TrainedModel {
  public:
-  /// Collective.  Builds the model of the checkpoint's config and reads its parameters.  Throws Error when the checkpoint
-  /// is damaged or not of a model this program knows.
+  /// Collective.  Builds the model of the checkpoint's config and reads its parameters.  Throws AgreedError when the
+  /// checkpoint is damaged or not of a model this program knows.
   TrainedModel(const std::string& checkpoint, Communicator& world, Stream stream);
 
-  const Config& config() const { return config_; }
-  int64_t step() const { return step_; }
+  const Config& config() const { return saved_.state.config; }
+  int64_t step() const { return saved_.step; }
   Transformer& model() { return model_; }
   Shards& shards() { return shards_; }
 
@@ -26,12 +26,7 @@ class TrainedModel {
   TokenDataset open_data(const std::string& folder, const std::string& split) const;
 
  private:
-  TrainedModel(const std::string& checkpoint, const Json& manifest, Communicator& world, Stream stream);
-
-  std::string checkpoint_;
-  Json state_;
-  int64_t step_;
-  Config config_;
+  SavedRun saved_;
   Transformer model_;
   Shards shards_;
 };

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <map>
 
+#include "parallel/agree.h"
 #include "runtime/hdf5.h"
 
 namespace tessera {
@@ -72,17 +73,16 @@ struct Part {
   auto fields() { return std::tuple{Field{"file", file}, Field{"parameters", parameters}}; }
 };
 
-/// Runs action on every rank; when it fails on one, every rank throws.
+/// agree(), with the checkpoint in front of the message.
 template <class Action>
 void together(Communicator& communicator, const std::string& checkpoint, const Action& action) {
-  std::string failure;
-  try {
-    action();
-  } catch (const std::exception& error) {
-    failure = str("rank ", communicator.rank(), ": ", error.what());
-  }
-  for (const std::string& text : all_gather_strings(communicator, failure))
-    TESSERA_CHECK(text.empty(), "checkpoint ", checkpoint, ": ", text);
+  agree(communicator, [&] {
+    try {
+      action();
+    } catch (const std::exception& error) {
+      throw Error(str("checkpoint ", checkpoint, ": ", error.what()));
+    }
+  });
 }
 
 void sync(const std::string& path) {
@@ -354,11 +354,15 @@ void load_checkpoint(const std::string& checkpoint, const CheckpointTensors& ten
 
 Json read_checkpoint_manifest(const std::string& checkpoint) {
   const std::string path = manifest_path(checkpoint);
+  TESSERA_CHECK(fs::exists(path), "checkpoint ", checkpoint, ": there is no manifest.json");
   Json json = read_json(path);
   TESSERA_CHECK(json.is_object() && json.value("format", Json()) == kFormat, path,
                 ": is not the manifest of a checkpoint");
   const Json version = json.value("version", Json());
   TESSERA_CHECK(version == kVersion, path, ": format version must be ", kVersion, ", got ", version);
+  TESSERA_CHECK(json.contains("step") && json["step"].is_number_unsigned(), path,
+                ": step must be a whole number, got ", json.value("step", Json()));
+  TESSERA_CHECK(json.contains("state"), path, ": state is missing");
   return json;
 }
 

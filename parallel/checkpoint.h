@@ -21,17 +21,17 @@ struct CheckpointTensors {
   const AdamW* optimizer = nullptr;  ///< its ranges are the pieces, in order; null: values alone are read
 };
 
-/// Writes DIR/step_N, collectively.  state is stored in the manifest by rank 0.  Throws Error on every rank when one rank
-/// fails (full disk, permissions), naming rank and file; earlier checkpoints stay and nothing is left behind.
+/// Writes DIR/step_N, collectively.  state is stored in the manifest by rank 0.  Throws AgreedError when a rank fails (full
+/// disk, permissions), naming file and rank; earlier checkpoints stay and nothing is left behind.
 void save_checkpoint(const std::string& directory, int64_t step, const CheckpointTensors& tensors,
                      const Json& state, Communicator& communicator);
 
-/// Reads this rank's ranges from the checkpoint folder, collectively, whoever wrote it.  Throws Error naming checkpoint,
-/// parameter and shapes when a parameter is missing, surplus or of another shape, or a file is damaged.
+/// Reads this rank's ranges from the checkpoint folder, collectively, whoever wrote it.  Throws AgreedError naming
+/// checkpoint, parameter and shapes when a parameter is missing, surplus or of another shape, or a file is damaged.
 void load_checkpoint(const std::string& checkpoint, const CheckpointTensors& tensors,
                      Communicator& communicator);
 
-/// The manifest (for its step and state).  Throws Error when it is missing or of another format version.
+/// The manifest (for its step and state).  Throws Error when it is missing, of another format version or without them.
 Json read_checkpoint_manifest(const std::string& checkpoint);
 
 /// One sentence for each file of the checkpoint that is missing, of another size, or not of its checksum.  Throws Error when

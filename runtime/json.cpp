@@ -2,16 +2,18 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
 #include <utility>
+
+#include "runtime/replace_file.h"
 
 namespace tessera {
 
 Json read_json(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
-  TESSERA_CHECK(in, path, ": cannot be opened");
+  TESSERA_CHECK(in && !std::filesystem::is_directory(path), path, ": cannot be opened");
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   try {
     return Json::parse(text);
@@ -25,14 +27,7 @@ Json read_json(const std::string& path) {
 }
 
 void write_json(const std::string& path, const Json& json) {
-  const std::string temporary = path + ".tmp";
-  {
-    std::ofstream out(temporary, std::ios::binary);
-    out << json.dump(2) << '\n';
-    out.close();
-    TESSERA_CHECK(out, path, ": cannot be written");
-  }
-  TESSERA_CHECK(std::rename(temporary.c_str(), path.c_str()) == 0, path, ": cannot be written");
+  replace_file(path, json.dump(2) + '\n');
 }
 
 void set_path(Json& json, const std::string& path, const std::string& text) {
@@ -74,8 +69,8 @@ void wrong_type(const std::string& where, const std::string& key, const char* ex
 }
 
 void check_range(const std::string& where, const std::string& key, double value, double least, double most) {
-  TESSERA_CHECK(value >= least && value <= most, where, ": ", key, " must be in [", least, ", ", most,
-                "], got ", value);
+  TESSERA_CHECK(value >= least && value <= most, where, ": ", key, " must be in [", digits_of(least), ", ",
+                digits_of(most), "], got ", digits_of(value));
 }
 
 void check_choice(const std::string& where, const std::string& key, const std::string& value,
@@ -90,6 +85,11 @@ void check_choice(const std::string& where, const std::string& key, const std::s
     begin = end + 1;
   }
   throw Error(str(where, ": ", key, " must be one of ", choices, ", got \"", value, "\""));
+}
+
+std::string digits_of(double value) {
+  char digits[32];
+  return {digits, std::to_chars(digits, digits + sizeof digits, value).ptr};
 }
 
 double shortest(float value) {

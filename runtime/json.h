@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 
 /// Parses a file.  Throws Error naming the file, and line and column of a syntax error.
 Json read_json(const std::string& path);
-/// Writes to path.tmp and renames, so that a reader never sees half a file.  Throws Error when that fails.
+/// As replace_file does (runtime/replace_file.h).
 void write_json(const std::string& path, const Json& json);
 
 /// Sets the value at a dotted path: set_path(json, "model.width", "256").  text is JSON where it parses, else a string.
@@ -38,6 +38,9 @@ void check_choice(const std::string& where, const std::string& key, const std::s
                   const char* note);
 [[noreturn]] void unknown_key(const std::string& where, const std::string& key,
                               const std::vector<std::string>& known);
+
+/// The fewest digits that read back as this number.
+std::string digits_of(double value);
 
 /// The number with the fewest digits that reads back as this float: 0.1 rather than 0.10000000149011612.
 double shortest(float value);
@@ -138,9 +141,9 @@ std::string describe(T& object, const std::string& prefix = "") {
       constexpr double kNone = std::numeric_limits<double>::infinity();
       std::string range;
       if (member.least > -kNone && member.most < kNone)
-        range = str(" [", member.least, ", ", member.most, "]");
+        range = str(" [", detail::digits_of(member.least), ", ", detail::digits_of(member.most), "]");
       else if (member.least > -kNone)
-        range = str(" [", member.least, ", ...)");
+        range = str(" [", detail::digits_of(member.least), ", ...)");
       text += str("  ", key, " = ", detail::write_value(member.value).dump(), range, "\n      ", member.note,
                   "\n");
     }

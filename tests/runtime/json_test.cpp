@@ -107,6 +107,8 @@ TEST(Json, RefusesValuesOutOfRange) {
   EXPECT_EQ(refusal_of(R"({"model": {"rate": -1}})"), "run.json: model.rate must be in [0, inf], got -1");
   EXPECT_EQ(refusal_of(R"({"model": {"kind": "odd"}})"),
             "run.json: model.kind must be one of plain|fancy, got \"odd\"");
+  EXPECT_EQ(refusal_of(R"({"model": {"width": 1048577}})"),
+            "run.json: model.width must be in [1, 1024], got 1048577");
   EXPECT_NE(refusal_of(R"({"small": 3000000000})"), "nothing was thrown");
   EXPECT_NE(refusal_of(R"({"small": -3000000000})"), "nothing was thrown");
   EXPECT_NE(refusal_of(R"({"model": {"width": 18446744073709551615}})"), "nothing was thrown");
@@ -131,7 +133,8 @@ TEST(Json, FilesThatAreNotJsonAreLocated) {
   EXPECT_NE(message("").find("not valid JSON"), std::string::npos);
   EXPECT_EQ(refusal([&] { read_json(file.path + ".none"); }), file.path + ".none: cannot be opened");
   EXPECT_EQ(refusal([&] { write_json("/nowhere/at/all.json", Json()); }),
-            "/nowhere/at/all.json: cannot be written");
+            "/nowhere/at/all.json: cannot be written: No such file or directory");
+  EXPECT_EQ(refusal([&] { read_json(std::filesystem::temp_directory_path()); }), std::filesystem::temp_directory_path().string() + ": cannot be opened");
 }
 
 TEST(Json, PathsSetValuesOfTheRightType) {
