@@ -41,8 +41,8 @@ Var matmul_as(const char* name, DType dtype, const Var& x, const Var& weight, Ro
                     return dx;
                   }},
                  {weight,
-                  [kept_x, shape = weight.shape(), offsets, stream](const Tensor& dy) {
-                    Tensor dweight = Tensor::empty(shape, DType::f32, stream);
+                  [kept_x, room = GradientRoom(weight), offsets, stream](const Tensor& dy) {
+                    Tensor dweight = room.take();
                     kernels::matmul_backward_weight(dy, kept_x, dweight, offsets, stream);
                     return dweight;
                   }}},

@@ -2,6 +2,7 @@
 // A learned tensor.
 
 #include <string>
+#include <utility>
 
 #include "autograd/tape.h"
 
@@ -14,9 +15,10 @@ struct Parameter {
   std::string name;  ///< dotted path, e.g. "blocks.3.attention.wq"; set by name_parameters
   Shape shape;
   Init init = Init::normal;
-  Tensor value;           ///< the compute copy, f32 or bf16; whole while its shard group is in use
-  Tensor grad;            ///< f32, same shape; set by the shard group, written by backward
-  bool has_grad = false;  ///< backward has written grad
+  Tensor value;             ///< the compute copy, f32 or bf16; whole while its shard group is in use
+  Tensor grad;              ///< f32, same shape; set by the shard group, written by backward
+  bool has_grad = false;    ///< backward has written grad
+  bool room_taken = false;  ///< a rule writes its gradient to grad, or has done so
 
   Parameter() = default;
   explicit Parameter(Shape sizes, Init start = Init::normal) : shape(sizes), init(start) {}
@@ -24,7 +26,10 @@ struct Parameter {
   /// Norm weights and biases are vectors and are not decayed.
   bool decays() const { return shape.rank() > 1; }
 
-  /// Adds to grad, or sets it the first time.  Throws Error when there is no room for it.
+  /// grad for the first rule that asks while nothing is in it, an empty handle for others.
+  Tensor take_room() { return has_grad || std::exchange(room_taken, true) ? Tensor() : grad; }
+
+  /// Adds to grad, or sets it the first time; gradient may be grad itself then.  Throws Error when there is no room for it.
   void add_grad(const Tensor& gradient);
 
   /// The parameter as an input of differentiable functions.  Throws Error when it has no name (it is missing

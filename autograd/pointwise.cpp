@@ -13,8 +13,8 @@ Var embedding(const Tensor& ids, const Var& table) {
   kernels::embedding_forward(ids, table.value(), y, stream);
   return record("embedding", y,
                 {{table,
-                  [ids, shape = table.shape(), stream](const Tensor& dy) {
-                    Tensor dtable = Tensor::empty(shape, DType::f32, stream);
+                  [ids, room = GradientRoom(table), stream](const Tensor& dy) {
+                    Tensor dtable = room.take();
                     kernels::embedding_backward(ids, dy, dtable, stream);
                     return dtable;
                   }}},

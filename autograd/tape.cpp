@@ -7,6 +7,11 @@
 
 namespace tessera {
 
+Tensor GradientRoom::take() const {
+  const Tensor room = parameter_ ? parameter_->take_room() : Tensor();
+  return room ? room : Tensor::empty(shape_, DType::f32, stream_);
+}
+
 Tape::Labels::Labels(const std::vector<std::string>& labels) {
   if (Tape* tape = Tape::active()) outer_ = std::exchange(tape->labels_, &labels);
 }
@@ -72,6 +77,7 @@ Var Tape::leaf(Parameter& parameter) {
     entry->second =
         leaf(parameter.value, [&parameter](const Tensor& gradient) { parameter.add_grad(gradient); });
     entry->second.value_ = Tensor();  // the shard group alone decides how long the value lives
+    entry->second.parameter_ = &parameter;
   }
   Var var = entry->second;
   var.value_ = parameter.value;

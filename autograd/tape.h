@@ -32,9 +32,26 @@ class Var {
 
  private:
   friend class Tape;
+  friend class GradientRoom;
   Tensor value_;
   int slot_ = -1;
   const Tape* tape_ = nullptr;
+  Parameter* parameter_ = nullptr;  ///< whose leaf this is
+};
+
+/// Where a rule writes the f32 gradient of one of its inputs, so that large gradients of parameters need no copy.
+class GradientRoom {
+ public:
+  explicit GradientRoom(const Var& input)
+      : shape_(input.shape()), stream_(input.stream()), parameter_(input.parameter_) {}
+
+  /// Uninitialised.  The first time in a backward pass a parameter's place in its shard group, else new memory.
+  Tensor take() const;
+
+ private:
+  Shape shape_;
+  Stream stream_;
+  Parameter* parameter_;
 };
 
 /// dL/d(input) as a function of dL/d(output).

@@ -140,7 +140,7 @@ void ShardGroup::make_room() {
   int64_t offset = 0;
   for (Parameter* parameter : parameters_) {
     parameter->grad = whole_grad_.slice(offset, parameter->shape);
-    parameter->has_grad = false;
+    parameter->has_grad = parameter->room_taken = false;
     offset += parameter->shape.count();
   }
 }

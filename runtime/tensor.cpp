@@ -78,7 +78,8 @@ void copy(const Tensor& from, const Tensor& to) {
                 from.dtype(), " to ", to.shape(), " ", to.dtype());
   if (from.device().backend == Backend::meta || to.device().backend == Backend::meta || from.count() == 0)
     return;
-  std::memmove(to.bytes_data(), from.bytes_data(), static_cast<size_t>(from.bytes()));
+  if (to.bytes_data() != from.bytes_data())
+    std::memmove(to.bytes_data(), from.bytes_data(), static_cast<size_t>(from.bytes()));
 }
 
 }  // namespace tessera

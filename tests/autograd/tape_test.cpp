@@ -205,6 +205,29 @@ TEST_F(TapeTest, AParameterIsOneLeafAndItsGradientsAdd) {
   EXPECT_FALSE(outside.tracked());
 }
 
+TEST_F(TapeTest, RoomInAParameterIsGivenOutOnceAndNotWhileAGradientIsInIt) {
+  Parameter parameter(Shape{1, 2});
+  parameter.name = "weight";
+  parameter.value = tensor({1, 2}).reshape({1, 2});
+  parameter.grad = tensor({99, 99}).reshape({1, 2});
+  const Tensor x = tensor({3, 5}).reshape({1, 2}), dy = tensor({1}).reshape({1, 1});
+  const auto backward = [&] {
+    Tape tape;
+    tape.backward(add(matmul(x, parameter), matmul(x, parameter)), dy);
+  };
+  backward();
+  EXPECT_EQ(values(parameter.grad), (std::vector<float>{6, 10}));
+  backward();
+  EXPECT_EQ(values(parameter.grad), (std::vector<float>{12, 20}));
+
+  Tape tape;
+  const GradientRoom room((Var(parameter)));
+  EXPECT_NE(room.take().data<float>(), parameter.grad.data<float>());
+  parameter.has_grad = parameter.room_taken = false;
+  EXPECT_EQ(room.take().data<float>(), parameter.grad.data<float>());
+  EXPECT_NE(room.take().data<float>(), parameter.grad.data<float>());
+}
+
 TEST_F(TapeTest, AParameterSaysWhyItCannotBeUsed) {
   Parameter parameter(Shape{2});
   EXPECT_EQ(error_of([&] { [[maybe_unused]] const Var var = parameter; }),
