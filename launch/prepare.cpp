@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -14,6 +13,7 @@
 #include "data/folder_draft.h"
 #include "data/packing.h"
 #include "runtime/json.h"
+#include "runtime/replace_file.h"
 
 namespace tessera {
 namespace {
@@ -95,10 +95,7 @@ std::string summary(const std::string& split, SplitCounts& counts) {
 
 void write_png(const std::string& path, const Image& image) {
   const std::vector<uint8_t> bytes = encode_png(image);
-  std::ofstream out(path, std::ios::binary);
-  out.write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
-  out.close();
-  TESSERA_CHECK(out, path, ": cannot be written");
+  replace_file(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
 /// Held-out pictures before and after the tokenizer, for people to look at: samples/NN_original.png and

@@ -26,9 +26,7 @@ Json read_json(const std::string& path) {
   }
 }
 
-void write_json(const std::string& path, const Json& json) {
-  replace_file(path, json.dump(2) + '\n');
-}
+void write_json(const std::string& path, const Json& json) { replace_file(path, json.dump(2) + '\n'); }
 
 void set_path(Json& json, const std::string& path, const std::string& text) {
   Json* at = &json;

@@ -134,7 +134,8 @@ TEST(Json, FilesThatAreNotJsonAreLocated) {
   EXPECT_EQ(refusal([&] { read_json(file.path + ".none"); }), file.path + ".none: cannot be opened");
   EXPECT_EQ(refusal([&] { write_json("/nowhere/at/all.json", Json()); }),
             "/nowhere/at/all.json: cannot be written: No such file or directory");
-  EXPECT_EQ(refusal([&] { read_json(std::filesystem::temp_directory_path()); }), std::filesystem::temp_directory_path().string() + ": cannot be opened");
+  const std::string folder = std::filesystem::temp_directory_path();
+  EXPECT_EQ(refusal([&] { read_json(folder); }), folder + ": cannot be opened");
 }
 
 TEST(Json, PathsSetValuesOfTheRightType) {
