@@ -53,13 +53,6 @@ class PrepareTest : public ::testing::Test {
   std::string refusal(const PrepareConfig& config) {
     return message_of([&] { run(config); });
   }
-  /// Every file of a folder by name.
-  static std::map<std::string, std::string> files(const std::string& folder) {
-    std::map<std::string, std::string> bytes;
-    for (const auto& entry : std::filesystem::directory_iterator(folder))
-      bytes[entry.path().filename()] = bytes_of_file(entry.path());
-    return bytes;
-  }
 
   TemporaryFolder folder_;
   std::string manifest_ = folder_ / "manifest.jsonl";
@@ -107,10 +100,10 @@ TEST_F(PrepareTest, RepeatsBitForBitOnAnyNumberOfThreads) {
   other.out = folder_ / "other";
   other.threads = 3;
   run(other);
-  EXPECT_EQ(files(config_.out), files(other.out));
+  EXPECT_EQ(file_tree(config_.out), file_tree(other.out));
   other.seed = 2;
   run(other);
-  EXPECT_NE(files(config_.out), files(other.out));
+  EXPECT_NE(file_tree(config_.out), file_tree(other.out));
 }
 
 TEST_F(PrepareTest, LeavesADatasetThatIsUpToDate) {
@@ -133,15 +126,15 @@ TEST_F(PrepareTest, TakesTokenizersOfAnEarlierDataset) {
   const DatasetIndex second = run(later);
   EXPECT_EQ(second.vocabulary, first.vocabulary);
   EXPECT_EQ(second.images_per_unit, 0);
-  EXPECT_EQ(files(later.out).at("text.model"), files(config_.out).at("text.model"));
+  EXPECT_EQ(file_tree(later.out).at("text.model"), file_tree(config_.out).at("text.model"));
 }
 
 TEST_F(PrepareTest, EveryFailureLeavesTheEarlierDataset) {
   run(config_);
-  const auto before = files(config_.out);
+  const auto before = file_tree(config_.out);
   const auto fails = [&](const PrepareConfig& config, const std::string& message) {
     EXPECT_EQ(refusal(config), message);
-    EXPECT_EQ(files(config_.out), before) << message;
+    EXPECT_EQ(file_tree(config_.out), before) << message;
     EXPECT_FALSE(std::filesystem::exists(config_.out + ".tmp")) << message;
   };
   PrepareConfig config = config_;
@@ -179,7 +172,7 @@ TEST_F(PrepareTest, DoesNotReplaceWhatIsNotADataset) {
 
 TEST_F(PrepareTest, AFullDiskLeavesTheEarlierDataset) {
   run(config_);
-  const auto before = files(config_.out);
+  const auto before = file_tree(config_.out);
   // Writes beyond a file size fail as they do on a full disk; in a child, whose exit must be clean as well.
   const auto fill_disk = [&](rlim_t bytes) {
     std::signal(SIGXFSZ, SIG_IGN);
@@ -195,7 +188,7 @@ TEST_F(PrepareTest, AFullDiskLeavesTheEarlierDataset) {
   };
   for (rlim_t bytes : {100, 3000, 6000}) {
     EXPECT_EXIT(fill_disk(bytes), ::testing::ExitedWithCode(0), "") << bytes;
-    EXPECT_EQ(files(config_.out), before);
+    EXPECT_EQ(file_tree(config_.out), before);
     EXPECT_FALSE(std::filesystem::exists(config_.out + ".tmp"));
   }
 }

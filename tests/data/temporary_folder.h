@@ -6,6 +6,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 
 #include "runtime/error.h"
@@ -45,6 +46,16 @@ std::string message_of(const Body& body) {
 inline std::string bytes_of_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// The bytes of every file below a folder, hidden ones too, by path from there; folders have none.
+using FileTree = std::map<std::string, std::string>;
+inline FileTree file_tree(const std::string& folder) {
+  FileTree files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    files[std::filesystem::relative(entry.path(), folder)] =
+        entry.is_directory() ? std::string() : bytes_of_file(entry.path());
+  return files;
 }
 
 inline void write_file(const std::string& path, const std::string& bytes) {

@@ -9,8 +9,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "runtime/error.h"
@@ -102,16 +100,6 @@ std::vector<std::string> under_mpirun(int ranks, const std::vector<std::string>&
                                std::to_string(ranks)};
   all.insert(all.end(), words.begin(), words.end());
   return all;
-}
-
-FileTree file_tree(const std::string& folder) {
-  FileTree files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    std::ifstream in(entry.path(), std::ios::binary);
-    files[std::filesystem::relative(entry.path(), folder)] =
-        entry.is_directory() ? "" : std::string{std::istreambuf_iterator<char>(in), {}};
-  }
-  return files;
 }
 
 }  // namespace tessera

@@ -4,7 +4,6 @@
 #include <sys/types.h>
 
 #include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -42,9 +41,5 @@ CommandResult run_command(const std::vector<std::string>& words);
 
 /// words under mpirun with options that suit a machine with few cores.
 std::vector<std::string> under_mpirun(int ranks, const std::vector<std::string>& words);
-
-/// Every file below a folder, by its path from there, hidden ones too.
-using FileTree = std::map<std::string, std::string>;
-FileTree file_tree(const std::string& folder);
 
 }  // namespace tessera
