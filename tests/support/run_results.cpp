@@ -31,7 +31,8 @@ std::map<std::string, std::vector<float>> checkpoint_bits(const std::string& che
 std::vector<double> losses(const std::string& run) {
   std::ifstream in(run + "/metrics.jsonl");
   std::vector<double> values;
-  for (std::string line; std::getline(in, line);) values.push_back(Json::parse(line).at("loss").get<double>());
+  for (std::string line; std::getline(in, line);)
+    values.push_back(Json::parse(line).at("loss").get<double>());
   return values;
 }
 
