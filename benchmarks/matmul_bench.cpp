@@ -28,9 +28,8 @@ struct Sizes {
 };
 // Linear layers of models 256 to 1024 wide; then the rows of one expert; then a vocabulary.
 constexpr Sizes kSizes[] = {
-    {2048, 256, 256},  {2048, 256, 1024}, {2048, 512, 512},   {2048, 1024, 1024},
-    {2048, 4096, 512}, {4096, 512, 1024}, {4096, 1024, 4096}, {32, 512, 1408},
-    {256, 256, 704},   {256, 704, 256},   {2048, 512, 8192},
+    {2048, 256, 256},  {2048, 256, 1024}, {2048, 512, 512}, {2048, 1024, 1024}, {2048, 4096, 512},
+    {4096, 512, 1024}, {32, 512, 1408},   {256, 256, 704},  {256, 704, 256},    {512, 512, 8192},
 };
 
 const int registered = [] {
@@ -46,7 +45,7 @@ const int registered = [] {
           benchmark::RegisterBenchmark(name.c_str(),
                                        [product](benchmark::State& state) { race(state, product); })
               ->UseManualTime()
-              ->Iterations(9)
+              ->Iterations(3)
               ->Unit(benchmark::kMillisecond);
         }
   return 0;

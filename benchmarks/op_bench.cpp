@@ -284,7 +284,7 @@ void add_benchmarks(const std::map<std::string, Make>& ops, std::vector<DType> d
         benchmark::RegisterBenchmark(full.c_str(),
                                      [=](benchmark::State& state) { measure(state, make, dtype, threads); })
             ->UseManualTime()
-            ->Iterations(15)
+            ->Iterations(9)
             ->Unit(benchmark::kMillisecond);
       }
 }
