@@ -11,9 +11,9 @@ namespace tessera {
 
 class Trace {
  public:
-  static constexpr int64_t kCapacity = 1 << 18;   ///< events kept; older ones are overwritten
+  static constexpr int64_t kCapacity = 1 << 18;  ///< events kept; older ones are overwritten
 
-  void start() { events_.resize(static_cast<size_t>(kCapacity)); }   ///< until then nothing is recorded
+  void start() { events_.resize(static_cast<size_t>(kCapacity)); }  ///< until then nothing is recorded
   bool running() const { return !events_.empty(); }
 
   /// name must outlive the trace (a literal).
@@ -23,7 +23,7 @@ class Trace {
   /// One "complete" event per range, process id = rank.  Throws Error when the file cannot be written.
   void write(const std::string& path, int rank) const;
 
-  static int64_t now_ns();   ///< monotonic
+  static int64_t now_ns();  ///< monotonic
 
  private:
   struct Event {
@@ -39,7 +39,8 @@ class Trace {
 /// Records its own lifetime.
 class [[nodiscard]] TraceRange {
  public:
-  TraceRange(Trace& trace, const char* name) : trace_(trace), name_(name), begin_ns_(trace.running() ? Trace::now_ns() : 0) {}
+  TraceRange(Trace& trace, const char* name)
+      : trace_(trace), name_(name), begin_ns_(trace.running() ? Trace::now_ns() : 0) {}
   ~TraceRange() {
     if (begin_ns_) trace_.record(name_, begin_ns_, Trace::now_ns());
   }
