@@ -5,10 +5,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- asan tsan
 
-export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1   # a test asks for more memory than there is
+# allocator_may_return_null: a test asks for more memory than there is.
+export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export LSAN_OPTIONS=suppressions=$PWD/tests/leaks.supp:print_suppressions=0
-export TSAN_OPTIONS=suppressions=$PWD/tests/races.supp:halt_on_error=1
+export TSAN_OPTIONS=suppressions=$PWD/tests/races.supp:halt_on_error=1:allocator_may_return_null=1
 
 for preset in "$@"; do
   cmake --preset "$preset" >/dev/null
