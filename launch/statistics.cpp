@@ -20,8 +20,7 @@ struct Coverage {
   double tokens = 0, unrouted = 0;
 };
 Coverage coverage(const ExpertGroup& group, int64_t first_expert, const Routing& routing, const Rows& rows) {
-  const Candidates& candidates =
-      group.modalities.size() == 1 ? rows.of_modality[static_cast<size_t>(group.modalities[0])] : rows.all;
+  const Candidates& candidates = candidates_of(group, rows);
   const int32_t* slots = routing.index.data<int32_t>();
   std::vector<bool> chosen(static_cast<size_t>(rows.tokens.count()), false);
   const int64_t begin = routing.offsets[static_cast<size_t>(first_expert)];

@@ -17,11 +17,11 @@ int64_t count_experts(const std::vector<ExpertGroup>& groups) {
   return experts;
 }
 
+}  // namespace
+
 const Candidates& candidates_of(const ExpertGroup& group, const Rows& rows) {
   return group.modalities.size() == 1 ? rows.of_modality[static_cast<size_t>(group.modalities[0])] : rows.all;
 }
-
-}  // namespace
 
 Mlp::Mlp(const ModelConfig& model)
     : norm({model.width}, Init::ones),

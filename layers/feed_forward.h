@@ -23,6 +23,9 @@ struct Mlp {
   }
 };
 
+/// The rows among which the experts of a group choose.
+const Candidates& candidates_of(const ExpertGroup& group, const Rows& rows);
+
 /// Experts in modality groups with expert choice, with norm and residual.
 ///
 ///   y[r] = sum over experts e that chose row r, in expert order, of g[r, e] swiglu_e(x[r]),  g = sigmoid(x
