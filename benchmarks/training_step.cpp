@@ -59,7 +59,7 @@ std::vector<Batch> TrainingStep::read_batches() {
 
 void TrainingStep::micro_batch(const Batch& batch) {
   shards_.begin_round(1);
-  Rows rows = rows_of(batch);
+  Rows rows = rows_of(batch, batch.tokens.stream());
   Rows::Routings routings;
   rows.record = &routings;
   Tape tape;

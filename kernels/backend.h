@@ -15,6 +15,7 @@ void on_backend(Stream stream, Body&& body) {
     case Backend::meta:
       return;
     case Backend::cuda:
+      if constexpr (TESSERA_HAS_CUDA) return body.template operator()<Backend::cuda>();
       break;
   }
   throw Error(str("this build has no kernels for ", stream.device));

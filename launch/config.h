@@ -19,6 +19,7 @@ struct Config {
   bool resume = true;
   int64_t save_every = 500;
   int64_t keep = 2;
+  std::string device = "cpu";
   std::string compute = "f32";
   std::string isa = "auto";
   int64_t threads = 0;
@@ -44,6 +45,7 @@ struct Config {
               "continue from the latest checkpoint in out; false refuses a folder that has one"},
         Field{"save_every", save_every, "steps between checkpoints; the last step is always saved", 1, 1e12},
         Field{"keep", keep, "latest checkpoints to keep", 1, 1e6},
+        Field{"device", device, "one of cpu|cuda: where the model lives; cuda takes one GPU per rank"},
         Field{"compute", compute,
               "one of f32|bf16: dtype of activations and of the gathered parameters; masters are f32"},
         Field{"isa", isa,

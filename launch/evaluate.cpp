@@ -9,6 +9,7 @@
 #include "data/image_tokenizer.h"
 #include "data/loader.h"
 #include "data/ngram.h"
+#include "launch/engines.h"
 #include "launch/process.h"
 #include "launch/progress.h"
 #include "launch/rows.h"
@@ -42,16 +43,16 @@ std::vector<std::vector<UnitRef>> micro_batches(const TokenDataset& dataset, con
 }
 
 /// Per part: sum of nats and number of targets; then rows and their forward floating-point operations.
-std::vector<double> score(TrainedModel& trained, const Batch& batch, const Vocabulary& vocabulary,
-                          const std::vector<uint8_t>& plain) {
-  const Rows rows = rows_of(batch);
-  const Loss loss = cross_entropy(trained.model()(rows), batch.targets, 1.0f, 0.0f);
+std::vector<double> score(TrainedModel& trained, Stream stream, const Batch& batch,
+                          const Vocabulary& vocabulary, const std::vector<uint8_t>& plain) {
+  const Rows rows = rows_of(batch, stream);
+  const Loss loss = cross_entropy(trained.model()(rows), batch.targets.to(stream), 1.0f, 0.0f);
   std::vector<double> sums(kColumns, 0.0);
   const ModelConfig& config = trained.config().model;
   sums[2 * kParts] = static_cast<double>(batch.tokens.count());
   sums[2 * kParts + 1] = static_cast<double>(forward_flops(config, flop_inputs(rows, config)));
   const std::span<const int32_t> targets = batch.targets.values<int32_t>();
-  const std::span<const float> nll = loss.nll.values<float>();
+  const std::vector<float> nll = loss.nll.to_vector<float>();
   for (size_t row = 0; row < targets.size(); ++row) {
     if (targets[row] < 0) continue;
     size_t part = kText;
@@ -110,14 +111,14 @@ void print(const Json& result) {
 }  // namespace
 
 int run_evaluate(const EvaluateOptions& options, Communicator& world) {
-  const EngineChoice choice = choose_engine(world, options.threads, "auto");
-  CpuEngine engine(choice.threads, choice.isa);
+  Engines engines(world, {options.device, options.threads, "auto"});
   std::optional<std::string> checkpoint;
   agree(world, [&] {
     checkpoint = latest_checkpoint(options.run);
     TESSERA_CHECK(checkpoint, options.run, ": holds no checkpoint to evaluate");
   });
-  std::unique_ptr<TrainedModel> trained = std::make_unique<TrainedModel>(*checkpoint, world, engine.stream());
+  std::unique_ptr<TrainedModel> trained =
+      std::make_unique<TrainedModel>(*checkpoint, engines.ranks(), engines.stream());
   const Config& config = trained->config();
   std::optional<TokenDataset> dataset;
   std::vector<uint8_t> plain;
@@ -138,8 +139,8 @@ int run_evaluate(const EvaluateOptions& options, Communicator& world) {
     const int64_t leaf = first + world.rank();
     if (leaf < leaves) {
       const Batch batch = read_batch(*dataset, batches[static_cast<size_t>(leaf)],
-                                     config.loader.attend_across_documents, engine.stream());
-      sums.push_back(score(*trained, batch, dataset->vocabulary(), plain));
+                                     config.loader.attend_across_documents, engines.host());
+      sums.push_back(score(*trained, engines.stream(), batch, dataset->vocabulary(), plain));
     } else {
       trained->shards().idle_forward();
     }

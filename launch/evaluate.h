@@ -12,6 +12,7 @@ struct EvaluateOptions {
   std::string data;   ///< empty: what the model was trained on
   int64_t units = 0;  ///< held-out units of each kind, 0 = all
   int64_t threads = 0;
+  std::string device = "cpu";  ///< or "cuda"
 };
 
 /// Nats per scored target on the validation split, by modality, image patches of one colour apart; collective.  Models

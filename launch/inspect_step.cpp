@@ -59,7 +59,7 @@ void inspect_step(const InspectStepOptions& options, const std::string& path, Co
   int64_t targets = 0;
   for (int64_t count : batch.target_counts) targets += count;
 
-  Rows rows = rows_of(batch);
+  Rows rows = rows_of(batch, stream);
   Rows::Routings routings;
   rows.record = &routings;
   hdf5::File file = hdf5::File::create(path);

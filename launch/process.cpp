@@ -9,7 +9,6 @@
 #include <climits>
 #include <csignal>
 #include <cstdlib>
-#include <thread>
 
 #include "runtime/log.h"
 
@@ -89,18 +88,6 @@ void require_same(Communicator& world, const std::string& what, const Json& valu
                                 ", rank ", rank, " has ", has(theirs)));
       }
   }
-}
-
-EngineChoice choose_engine(Communicator& world, int64_t threads, const std::string& isa) {
-  int64_t local_ranks = world.size();
-  if (const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE"))
-    local_ranks = std::max(1, std::atoi(text));
-  const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
-  const auto chosen = static_cast<int>(threads > 0 ? threads : std::max<int64_t>(1, cores / local_ranks));
-  double mine[] = {0};
-  agree(world, [&] { mine[0] = static_cast<double>(parse_isa(isa)); });
-  const std::vector<double> levels = all_gather_values(world, mine);
-  return {chosen, static_cast<Isa>(static_cast<int>(*std::min_element(levels.begin(), levels.end())))};
 }
 
 void catch_stop_signals() {

@@ -5,7 +5,6 @@
 #include <string>
 
 #include "parallel/agree.h"
-#include "runtime/cpu_engine.h"
 #include "runtime/json.h"
 
 namespace tessera {
@@ -14,7 +13,7 @@ namespace tessera {
 enum ExitCode : int {
   kExitSuccess = 0,
   kExitError = 1,     ///< bad input, a failed read or write, a diverged run: one sentence on stderr
-  kExitUsage = 2,     ///< the command line could not be understood
+  kExitUsage = 2,     ///< the command line could not be understood, or names a device that this machine lacks
   kExitRequeue = 85,  ///< stopped by a signal after saving a checkpoint: start the same command again
 };
 
@@ -33,14 +32,6 @@ int fail_process(const std::string& message, ExitCode code);
 /// Throws AgreedError naming key, ranks and values of the first difference, unless all pass the same flat object.
 /// Collective.
 void require_same(Communicator& world, const std::string& what, const Json& values);
-
-/// The engine of this rank: threads (0 = cores / ranks on this machine) and the least instruction-set level of all ranks.
-/// Collective.  Throws AgreedError when a processor does not support isa.
-struct EngineChoice {
-  int threads = 1;
-  Isa isa = Isa::avx2;
-};
-EngineChoice choose_engine(Communicator& world, int64_t threads, const std::string& isa);
 
 /// From now on SIGTERM, SIGINT and SIGUSR1 ask the run to stop instead of ending it.
 void catch_stop_signals();

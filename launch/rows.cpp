@@ -6,9 +6,9 @@ namespace tessera {
 namespace {
 
 /// Where each unit begins among increasing row numbers.
-Candidates candidates(const Tensor& index, const std::vector<int64_t>& units) {
+Candidates candidates(const Tensor& index, const std::vector<int64_t>& units, Stream stream) {
   const std::span<const int32_t> rows = index.values<int32_t>();
-  Candidates result{index, {}};
+  Candidates result{index.to(stream), {}};
   for (int64_t unit : units)
     result.units.push_back(std::lower_bound(rows.begin(), rows.end(), unit) - rows.begin());
   return result;
@@ -16,17 +16,17 @@ Candidates candidates(const Tensor& index, const std::vector<int64_t>& units) {
 
 }  // namespace
 
-Rows rows_of(const Batch& batch) {
-  Rows rows{batch.tokens, batch.positions, batch.segments, {}, {}};
+Rows rows_of(const Batch& batch, Stream stream) {
+  Rows rows{batch.tokens.to(stream), batch.positions.to(stream), batch.segments, {}, {}};
   std::vector<int32_t> all;
   for (const ModalityRows& modality : batch.rows) {
-    rows.of_modality.push_back(candidates(modality.index, batch.units));
+    rows.of_modality.push_back(candidates(modality.index, batch.units, stream));
     const std::span<const int32_t> index = modality.index.values<int32_t>();
     all.insert(all.end(), index.begin(), index.end());
   }
   std::sort(all.begin(), all.end());
   const auto count = static_cast<int64_t>(all.size());
-  rows.all = candidates(Tensor::from(all, {count}, batch.tokens.stream()), batch.units);
+  rows.all = candidates(Tensor::from(all, {count}, batch.tokens.stream()), batch.units, stream);
   return rows;
 }
 

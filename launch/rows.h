@@ -7,8 +7,9 @@
 
 namespace tessera {
 
-/// Shares the batch's tensors; builds the lists of candidates for routing.
-Rows rows_of(const Batch& batch);
+/// The batch, which is on the host, for a model on stream: its tensors are shared on cpu, copied elsewhere.  Builds the lists
+/// of candidates for routing.
+Rows rows_of(const Batch& batch, Stream stream);
 
 /// What layers/model_config.h needs to count the operations of a micro-batch.
 FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config);

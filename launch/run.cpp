@@ -8,6 +8,7 @@
 #include "launch/process.h"
 #include "launch/run_state.h"
 #include "runtime/log.h"
+#include "runtime/stream.h"
 
 namespace tessera {
 namespace {
@@ -50,12 +51,12 @@ void remove_old_checkpoints(const std::string& directory, int64_t keep) {
 
 }  // namespace
 
-Run::Run(Config config, const CheckpointTensors& tensors, const Loader& loader, CpuEngine& engine,
+Run::Run(Config config, const CheckpointTensors& tensors, const Loader& loader, Engines& engines,
          Communicator& world)
-    : config_(std::move(config)), tensors_(tensors), loader_(loader), engine_(engine), world_(world) {
+    : config_(std::move(config)), tensors_(tensors), loader_(loader), engines_(engines), world_(world) {
   restore();
   last_step_ = config_.stop_at > 0 ? std::min(config_.stop_at, config_.steps) : config_.steps;
-  const double mine[] = {measure_matrix_peak(engine.stream(), config_.compute_dtype())};
+  const double mine[] = {measure_matrix_peak(engines.stream(), config_.compute_dtype())};
   for (double peak : all_gather_values(world, mine)) matrix_peak_ += peak;
   agree(world_, [&] {
     if (world_.rank() != 0) return;
@@ -91,7 +92,7 @@ void Run::restore() {
   load_checkpoint(*latest, tensors_, world_);
   first_step_ = saved.step;
   if (world_.rank() != 0) return;
-  warn_of_changes(*latest, saved.state, run_state(config_, loader_.dataset().index(), engine_.isa));
+  warn_of_changes(*latest, saved.state, run_state(config_, loader_.dataset().index(), engines_.isa()));
   log_line(str("resumed from ", *latest));
 }
 
@@ -126,7 +127,7 @@ void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& 
                       .seconds = seconds,
                       .flops = static_cast<int64_t>(summary.flops),
                       .matrix_peak_fraction = summary.flops / seconds / matrix_peak_,
-                      .memory_bytes = engine_.memory.statistics().peak_bytes,
+                      .memory_bytes = memory_statistics(engines_.stream()).peak_bytes,
                       .expert_load = summary.expert_load,
                       .unrouted = summary.unrouted,
                       .passes = {}};
@@ -140,7 +141,7 @@ void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& 
 
 void Run::save(int64_t steps_done) {
   if (progress_) progress_->clear();
-  RunState state = run_state(config_, loader_.dataset().index(), engine_.isa);
+  RunState state = run_state(config_, loader_.dataset().index(), engines_.isa());
   save_checkpoint(config_.out, steps_done, tensors_, to_json(state), world_);
   if (world_.rank() == 0) remove_old_checkpoints(config_.out, config_.keep);
 }

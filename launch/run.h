@@ -10,11 +10,11 @@
 
 #include "autograd/optimizer.h"
 #include "launch/config.h"
+#include "launch/engines.h"
 #include "launch/metrics.h"
 #include "launch/progress.h"
 #include "launch/statistics.h"
 #include "parallel/checkpoint.h"
-#include "runtime/cpu_engine.h"
 
 namespace tessera {
 
@@ -30,7 +30,7 @@ class Run {
   /// Collective.  Makes the folder and reads the latest checkpoint into tensors, if there is one.  Throws Error when the
   /// folder cannot be used, holds a checkpoint although config.resume is false, or the checkpoint does not fit the model
   /// or the data.
-  Run(Config config, const CheckpointTensors& tensors, const Loader& loader, CpuEngine& engine,
+  Run(Config config, const CheckpointTensors& tensors, const Loader& loader, Engines& engines,
       Communicator& world);
 
   int64_t first_step() const { return first_step_; }
@@ -51,7 +51,7 @@ class Run {
   Config config_;
   CheckpointTensors tensors_;
   const Loader& loader_;
-  CpuEngine& engine_;
+  Engines& engines_;
   Communicator& world_;
   int64_t first_step_ = 0, last_step_ = 0;
   double matrix_peak_ = 0;  ///< FLOP/s of all ranks together

@@ -20,14 +20,17 @@ struct Coverage {
   double tokens = 0, unrouted = 0;
 };
 Coverage coverage(const ExpertGroup& group, int64_t first_expert, const Routing& routing, const Rows& rows) {
-  const Candidates& candidates = candidates_of(group, rows);
-  const int32_t* slots = routing.index.data<int32_t>();
+  const std::vector<int32_t> slots = routing.index.to_vector<int32_t>();
   std::vector<bool> chosen(static_cast<size_t>(rows.tokens.count()), false);
+  Coverage result{static_cast<double>(candidates_of(group, rows).index.count()), 0};
+  result.unrouted = result.tokens;
   const int64_t begin = routing.offsets[static_cast<size_t>(first_expert)];
   const int64_t end = routing.offsets[static_cast<size_t>(first_expert + group.experts)];
-  for (int64_t slot = begin; slot < end; ++slot) chosen[static_cast<size_t>(slots[slot])] = true;
-  Coverage result{static_cast<double>(candidates.index.count()), 0};
-  for (int32_t row : candidates.index.values<int32_t>()) result.unrouted += !chosen[static_cast<size_t>(row)];
+  for (int64_t slot = begin; slot < end; ++slot) {
+    const auto row = static_cast<size_t>(slots[static_cast<size_t>(slot)]);  // a candidate
+    result.unrouted -= !chosen[row];
+    chosen[row] = true;
+  }
   return result;
 }
 
@@ -36,7 +39,7 @@ Coverage coverage(const ExpertGroup& group, int64_t first_expert, const Routing&
 void StepStatistics::add(const Batch& batch, const Loss& loss, const Rows& rows, const Ledger& ledger) {
   std::vector<double> numbers(kModalities, 0.0);
   const std::span<const int32_t> targets = batch.targets.values<int32_t>();
-  const std::span<const float> nll = loss.nll.values<float>();
+  const std::vector<float> nll = loss.nll.to_vector<float>();
   for (size_t row = 0; row < targets.size(); ++row)
     if (targets[row] >= 0) numbers[static_cast<size_t>(vocabulary_.modality_of(targets[row]))] += nll[row];
   numbers.push_back(static_cast<double>(batch.tokens.count()));

@@ -7,6 +7,7 @@
 
 #include "launch/config.h"
 #include "launch/doctor.h"
+#include "launch/engines.h"
 #include "launch/evaluate.h"
 #include "launch/inspect.h"
 #include "launch/inspect_step.h"
@@ -22,9 +23,9 @@ namespace {
 
 constexpr const char* kFooter =
     "Exit codes: 0 success; 1 bad input, failed read or write, or a diverged run (one sentence on stderr);\n"
-    "2 the command line could not be understood; 85 stopped by SIGTERM, SIGINT or SIGUSR1 after saving a\n"
-    "checkpoint: start the same command again and it goes on from there (mpirun passes SIGUSR1 on; it\n"
-    "answers SIGTERM and SIGINT with an exit code of its own).\n\n"
+    "2 the command line could not be understood, or names a device that this machine lacks; 85 stopped by\n"
+    "SIGTERM, SIGINT or SIGUSR1 after saving a checkpoint: start the same command again and it goes on from\n"
+    "there (mpirun passes SIGUSR1 on; it answers SIGTERM and SIGINT with an exit code of its own).\n\n"
     "A first run:\n"
     "  tessera prepare launch/configs/demo_data.json manifest=corpus/manifest/default.jsonl "
     "out=corpus/tokens\n"
@@ -45,6 +46,7 @@ int run_train(const std::string& path, const std::vector<std::string>& overrides
                     config.thread_ranks);
     });
     require_same(world, "the resolved config", flat_settings(config));
+    if (!device_usable(world, config.device)) return static_cast<int>(kExitUsage);
     return train(config, world);
   });
 }
@@ -101,6 +103,8 @@ int run(int argc, char** argv) {
   CLI::App* train_command = app.add_subcommand("train", "train a model, or go on where a run stopped");
   Settings train_settings;
   train_settings.add_to(*train_command);
+  std::string train_device;
+  train_command->add_option("--device", train_device, "cpu or cuda; the same as device=...");
 
   CLI::App* prepare_command =
       app.add_subcommand("prepare", "turn a manifest of documents into a dataset of token shards");
@@ -115,6 +119,8 @@ int run(int argc, char** argv) {
   evaluate_command->add_option("--data", evaluate.data, "dataset folder (default: the run's)");
   evaluate_command->add_option("--units", evaluate.units, "held-out units per kind, 0 = all")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  evaluate_command->add_option("--device", evaluate.device, "cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
   evaluate_command->add_option("--threads", evaluate.threads, "compute threads of a rank, 0 = cores / ranks")
       ->check(CLI::Range(int64_t{0}, int64_t{1024}));
 
@@ -160,6 +166,7 @@ int run(int argc, char** argv) {
   if (train_command->parsed()) {
     if (train_settings.print_keys) return print_keys<Config>();
     train_settings.split();
+    if (!train_device.empty()) train_settings.overrides.push_back("device=" + train_device);
     return run_train(train_settings.path, train_settings.overrides);
   }
   if (prepare_command->parsed()) {
@@ -168,7 +175,9 @@ int run(int argc, char** argv) {
     return run_prepare(prepare_settings.path, prepare_settings.overrides);
   }
   if (evaluate_command->parsed())
-    return run_process(1, [&](Communicator& world) { return run_evaluate(evaluate, world); });
+    return run_process(1, [&](Communicator& world) {
+      return device_usable(world, evaluate.device) ? run_evaluate(evaluate, world) : kExitUsage;
+    });
   if (step_command->parsed()) return run_inspect_step(step);
   if (inspect_command->parsed()) {
     if (inspect_path.empty())

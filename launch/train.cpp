@@ -4,11 +4,13 @@
 #include <cmath>
 #include <memory>
 
+#include "launch/engines.h"
 #include "launch/process.h"
 #include "launch/rows.h"
 #include "launch/run.h"
 #include "launch/statistics.h"
 #include "layers/transformer.h"
+#include "runtime/stream.h"
 
 namespace tessera {
 namespace {
@@ -45,18 +47,17 @@ float clip_scale(double norm, double clip, int64_t step) {
 }  // namespace
 
 int train(const Config& config, Communicator& world) {
-  const EngineChoice choice = choose_engine(world, config.threads, config.isa);
-  CpuEngine engine(choice.threads, choice.isa);
-  if (config.trace) engine.trace.start();
-  const Stream stream = engine.stream();
+  Engines engines(world, {config.device, config.threads, config.isa});
+  const Stream stream = engines.stream();
+  if (config.trace) trace_of(stream)->start();
   const auto seed = static_cast<uint64_t>(config.seed);
-  const std::unique_ptr<Loader> loader = open_loader(config, world, stream);
+  const std::unique_ptr<Loader> loader = open_loader(config, world, engines.host());
 
   Transformer model(config.model);
   const ShardOptions sharding{config.compute_dtype(), config.reshard_after_forward};
-  Shards shards = shard(model, world, stream, sharding, seed, config.model.deviation);
+  Shards shards = shard(model, engines.ranks(), stream, sharding, seed, config.model.deviation);
   AdamW optimizer = make_optimizer(shards.pieces(), config.adamw);
-  Run run(config, {shards.pieces(), &optimizer}, *loader, engine, world);  // restores the latest checkpoint
+  Run run(config, {shards.pieces(), &optimizer}, *loader, engines, world);  // restores the latest checkpoint
   StepStatistics statistics(model, loader->dataset().vocabulary());
   loader->start(run.first_step(), world.rank(), world.size());
 
@@ -72,11 +73,11 @@ int train(const Config& config, Communicator& world) {
         continue;
       }
       const Batch batch = loader->next();
-      Rows rows = rows_of(batch);
+      Rows rows = rows_of(batch, stream);
       Rows::Routings routings;
       rows.record = &routings;
       Tape tape;  // everything below is recorded
-      const Loss loss = cross_entropy(model(rows), batch.targets, scale, config.z_loss);
+      const Loss loss = cross_entropy(model(rows), batch.targets.to(stream), scale, config.z_loss);
       tape.backward(loss.total);  // gathers, reduces and frees as it goes
       statistics.add(batch, loss, rows, tape.ledger());
     }
@@ -90,7 +91,7 @@ int train(const Config& config, Communicator& world) {
     running = run.finish_step(step, statistics.total(plan, world), update);
   }
   if (config.trace)
-    engine.trace.write(config.out + "/trace_" + std::to_string(world.rank()) + ".json", world.rank());
+    trace_of(stream)->write(config.out + "/trace_" + std::to_string(world.rank()) + ".json", world.rank());
   return run.exit_code();
 }
 

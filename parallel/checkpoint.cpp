@@ -147,7 +147,7 @@ RankFile write_rank_file(const std::string& folder, int rank, const CheckpointTe
     entry.ranges.push_back({piece.parameter->name, piece.begin, piece.value.count()});
     for_each_tensor(tensors, i, [&](const char* group, const Tensor& tensor) {
       const std::string name = group + piece.parameter->name;
-      file.write<float>(name, {tensor.count()}, tensor.values<float>());
+      file.write<float>(name, {tensor.count()}, tensor.to_vector<float>());
       file.set_attribute(name, "begin", piece.begin);
     });
   }
@@ -260,7 +260,9 @@ class Reader {
       TESSERA_CHECK(first == stored.begin && dataset.count() == stored.end - stored.begin, file.path(), ": ",
                     name, " holds [", first, ", ", first + dataset.count(), "), the manifest says [",
                     stored.begin, ", ", stored.end, ")");
-      dataset.read(at - stored.begin, tensor.slice(at - begin, {stop - at}).values<float>());
+      std::vector<float> values(static_cast<size_t>(stop - at));
+      dataset.read(at - stored.begin, std::span(values));
+      tensor.slice(at - begin, {stop - at}).assign(std::span<const float>(values));
       at = stop;
       if (at == end) return;
     }

@@ -49,6 +49,10 @@ void run_ranks(int count, const std::function<void(Communicator& world)>& body);
 /// The ranks of MPI_COMM_WORLD; MPI must be initialised and outlive it.
 std::unique_ptr<Communicator> mpi_world();
 
+/// The same ranks, each with a GPU: tensors on cuda travel over NCCL on a stream of their own, host tensors over host, which
+/// must outlive it.  Collective.  The calling thread must have chosen the device.  Throws Error in builds without NCCL.
+std::unique_ptr<Communicator> nccl_communicator(Communicator& host, Device device);
+
 /// Before each collective all ranks exchange what they are about to do (operation, dtype, counts); an Error on every
 /// rank names the ranks that differ, where otherwise the program would hang or mix up data.
 std::unique_ptr<Communicator> checked(Communicator& inner);

@@ -1,7 +1,7 @@
 #pragma once
 // What a CUDA stream of Tessera stands for: a device, its queue of work, the memory that tensors come from, pinned memory
-// through which host values travel, and the trace of its ranges.  One per rank.  Only files that a build without CUDA leaves
-// out may include this header; it needs no CUDA header itself.
+// through which host values travel, and the trace of its ranges.  One per rank.  Implemented by cuda.cpp, or by
+// cuda_none.cpp in builds without CUDA, where no engine can be made.
 
 #include <cstdint>
 #include <map>
@@ -22,6 +22,13 @@ namespace tessera {
 
 /// Throws Error "what: CUDA's text" unless the code (a cudaError_t) is success.
 void cuda_check(int code, const char* what);
+
+/// The devices that the driver shows to this process.
+struct CudaDevices {
+  int count = 0;
+  std::string problem;  ///< why there are none; empty when there are
+};
+CudaDevices cuda_devices();
 
 /// A point in the order of a CUDA stream.
 class CudaEvent {
@@ -62,7 +69,7 @@ class DeviceMemory {
 /// Page-locked host memory for copies that do not stop the host.  A slot is used again when its last copy has passed.
 class Staging {
  public:
-  Staging() = default;
+  Staging();
   ~Staging();
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
@@ -94,6 +101,8 @@ struct CudaEngine {
 
   Stream stream() { return {{Backend::cuda, index}, this}; }
   void synchronize();  ///< the host waits for all queued work; throws Error with what went wrong in it
+  void zero(void* data, int64_t bytes);
+  void copy(const void* from, void* to, int64_t bytes);  ///< within the device, in the order of the stream
 };
 
 /// The engine of a cuda stream.  Throws Error for other devices.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runtime/cpu_engine.h"
+#include "runtime/cuda_engine.h"
 
 namespace tessera {
 
@@ -15,11 +16,19 @@ struct Tensor::Storage {
 
   Storage(Stream made_on, int64_t size) : stream(made_on), bytes(size) { acquire(); }
   ~Storage() { release(); }
+  bool on_cuda() const { return stream.device.backend == Backend::cuda; }
   void acquire() {
-    if (!data && stream.device.backend != Backend::meta) data = engine_of(stream).memory.allocate(bytes);
+    if (data || stream.device.backend == Backend::meta) return;
+    data =
+        on_cuda() ? cuda_engine_of(stream).memory.allocate(bytes) : engine_of(stream).memory.allocate(bytes);
   }
   void release() {
-    if (data) engine_of(stream).memory.release(std::exchange(data, nullptr), bytes);
+    void* block = std::exchange(data, nullptr);
+    if (!block) return;
+    if (on_cuda())
+      cuda_engine_of(stream).memory.release(block, bytes);
+    else
+      engine_of(stream).memory.release(block, bytes);
   }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -35,7 +44,11 @@ Tensor Tensor::empty(Shape shape, DType dtype, Stream stream) {
 
 Tensor Tensor::zeros(Shape shape, DType dtype, Stream stream) {
   Tensor tensor = empty(shape, dtype, stream);
-  if (tensor.storage_->data) std::memset(tensor.storage_->data, 0, static_cast<size_t>(tensor.bytes()));
+  if (!tensor.storage_->data || tensor.count() == 0) return tensor;
+  if (tensor.storage_->on_cuda())
+    cuda_engine_of(stream).zero(tensor.storage_->data, tensor.bytes());
+  else
+    std::memset(tensor.storage_->data, 0, static_cast<size_t>(tensor.bytes()));
   return tensor;
 }
 
@@ -68,9 +81,39 @@ Tensor Tensor::slice(int64_t begin, Shape shape) const {
   return view;
 }
 
-void Tensor::copy_in(const void* values, int64_t count) {
+Tensor Tensor::to(Stream stream) const {
+  if (device() == stream.device) return *this;
+  Tensor there = empty(shape_, dtype_, stream);
+  if (count() == 0) return there;
+  if (stream.device.backend == Backend::cpu) {
+    copy_out(there.bytes_data());
+  } else {
+    TESSERA_CHECK(device().backend == Backend::cpu, "tensor: no copy from ", device(), " to ", stream.device);
+    there.copy_in(bytes_data(), count());
+  }
+  return there;
+}
+
+void Tensor::copy_in(const void* values, int64_t count) const {
   TESSERA_CHECK(count == shape_.count(), "tensor: ", count, " values for shape ", shape_);
-  if (storage_->data && count > 0) std::memcpy(storage_->data, values, static_cast<size_t>(bytes()));
+  if (!storage_->data || count == 0) return;
+  if (storage_->on_cuda()) {
+    CudaEngine& engine = cuda_engine_of(storage_->stream);
+    engine.staging.to_device(values, bytes_data(), bytes(), engine.stream_handle);
+  } else {
+    std::memcpy(bytes_data(), values, static_cast<size_t>(bytes()));
+  }
+}
+
+void Tensor::copy_out(void* values) const {
+  if (count() == 0) return;
+  const void* data = bytes_data();
+  if (storage_->on_cuda()) {
+    CudaEngine& engine = cuda_engine_of(storage_->stream);
+    engine.staging.to_host(data, values, bytes(), engine.stream_handle);
+  } else {
+    std::memcpy(values, data, static_cast<size_t>(bytes()));
+  }
 }
 
 void copy(const Tensor& from, const Tensor& to) {
@@ -78,7 +121,11 @@ void copy(const Tensor& from, const Tensor& to) {
                 from.dtype(), " to ", to.shape(), " ", to.dtype());
   if (from.device().backend == Backend::meta || to.device().backend == Backend::meta || from.count() == 0)
     return;
-  if (to.bytes_data() != from.bytes_data())
+  TESSERA_CHECK(from.device() == to.device(), "copy: from ", from.device(), " to ", to.device());
+  if (to.bytes_data() == from.bytes_data()) return;
+  if (from.device().backend == Backend::cuda)
+    cuda_engine_of(from.stream()).copy(from.bytes_data(), to.bytes_data(), from.bytes());
+  else
     std::memmove(to.bytes_data(), from.bytes_data(), static_cast<size_t>(from.bytes()));
 }
 

@@ -26,7 +26,7 @@ class Tensor {
   template <class T>
   static Tensor from(std::span<const T> values, Shape shape, Stream stream) {
     Tensor tensor = empty(shape, dtype_of<T>, stream);
-    tensor.copy_in(values.data(), static_cast<int64_t>(values.size()));
+    tensor.assign(values);
     return tensor;
   }
   template <class T>
@@ -50,11 +50,28 @@ class Tensor {
     TESSERA_CHECK(dtype_of<T> == dtype_, "tensor: is ", dtype_, ", asked for ", dtype_of<T>);
     return static_cast<T*>(bytes_data());
   }
-  /// Host-visible devices only.
+  /// On cpu alone: throws Error elsewhere.
   template <class T>
   std::span<T> values() const {
+    TESSERA_CHECK(device().backend == Backend::cpu, "tensor: values on ", device(), " must be copied first");
     return {data<T>(), static_cast<size_t>(count())};
   }
+  /// A copy of the values on the host, from any device with storage.  The host waits for them.
+  template <class T>
+  std::vector<T> to_vector() const {
+    std::vector<T> values(static_cast<size_t>(count()));
+    TESSERA_CHECK(dtype_of<T> == dtype_, "tensor: is ", dtype_, ", asked for ", dtype_of<T>);
+    copy_out(values.data());
+    return values;
+  }
+  /// Overwrites all values from the host.  Throws Error when their number is not the shape's.
+  template <class T>
+  void assign(std::span<const T> values) const {
+    TESSERA_CHECK(dtype_of<T> == dtype_, "tensor: is ", dtype_, ", got ", dtype_of<T>);
+    copy_in(values.data(), static_cast<int64_t>(values.size()));
+  }
+  /// Itself when it is on the stream's device, else a copy there.  One side must be cpu.
+  Tensor to(Stream stream) const;
   void* bytes_data() const;  ///< throws Error when there is no storage
 
   /// Gives the memory back while every handle and view stays; data() throws until restore(), which takes new,
@@ -69,7 +86,8 @@ class Tensor {
 
  private:
   struct Storage;
-  void copy_in(const void* values, int64_t count);
+  void copy_in(const void* values, int64_t count) const;
+  void copy_out(void* values) const;
 
   std::shared_ptr<Storage> storage_;
   int64_t offset_bytes_ = 0;
@@ -77,7 +95,7 @@ class Tensor {
   DType dtype_ = DType::f32;
 };
 
-/// Copies elements; shapes may differ, counts and dtypes may not.  Throws Error then.
+/// Copies elements in the order of from's stream; shapes may differ, counts, dtypes and devices may not.  Throws Error then.
 void copy(const Tensor& from, const Tensor& to);
 
 }  // namespace tessera
