@@ -37,3 +37,20 @@ if(tessera_has_cuda)
     -Xptxas=-warn-spills,-warn-lmem-usage,-Werror -Xcompiler=-Wall,-Wextra,-Wno-psabi,-Werror>)
   target_include_directories(tessera_cuda_flags SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
 endif()
+
+# What a program links so that CUDA works in it: NVIDIA's libraries here, the simulated ones in tests/simulated_gpu.  This
+# choice is made for each program, and no source knows of it.
+add_library(tessera_cuda_libraries INTERFACE)
+if(tessera_has_cuda)
+  find_library(tessera_nccl NAMES libnccl.so.2 HINTS ${CUDAToolkit_LIBRARY_DIR})
+  find_library(tessera_cublas NAMES libcublas.so.${CUDAToolkit_VERSION_MAJOR} HINTS ${CUDAToolkit_LIBRARY_DIR})
+  mark_as_advanced(tessera_nccl tessera_cublas)
+  tessera_need(tessera_nccl "NCCL 2 (libnccl.so.2) beside the CUDA Toolkit")
+  tessera_need(tessera_cublas "cuBLAS of the CUDA Toolkit")
+  get_filename_component(tessera_nccl_name ${tessera_nccl} NAME)
+  get_filename_component(tessera_cublas_name ${tessera_cublas} NAME)
+  target_sources(tessera_cuda_libraries INTERFACE ${CMAKE_SOURCE_DIR}/runtime/cuda_libraries/lazy.cpp)
+  target_compile_definitions(tessera_cuda_libraries INTERFACE TESSERA_CUBLAS_LIBRARY="${tessera_cublas_name}"
+                             TESSERA_NCCL_LIBRARY="${tessera_nccl_name}")
+  target_link_libraries(tessera_cuda_libraries INTERFACE CUDA::cudart ${CMAKE_DL_LIBS})
+endif()
