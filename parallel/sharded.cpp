@@ -12,6 +12,7 @@
 #include "kernels/pointwise.h"
 #include "parallel/collectives.h"
 #include "runtime/random.h"
+#include "runtime/stream.h"
 
 namespace tessera {
 namespace {
@@ -44,10 +45,7 @@ void draw(const ShardPiece& piece, uint64_t seed, float deviation) {
 class Range {
  public:
   Range(Stream stream, const char* name) {
-    kernels::on_backend(stream, [&]<Backend B>() {
-      static_assert(B == Backend::cpu);
-      range_.emplace(engine_of(stream).trace, name);
-    });
+    if (Trace* trace = trace_of(stream)) range_.emplace(*trace, name);
   }
 
  private:
@@ -106,16 +104,25 @@ std::vector<ShardPiece> ShardGroup::pieces() const {
   return pieces;
 }
 
-void ShardGroup::gather() {
-  if (!whole_valid_) {
-    const Range range(stream_, "gather_parameters");
-    whole_.restore();
-    Tensor part = shard_;
-    if (options_.compute != DType::f32) {
-      part = Tensor::empty({share_}, options_.compute, stream_);
-      kernels::cast(shard_, part, stream_);
-    }
-    whole_ = communicator_->all_gather(part, whole_, stream_).wait(stream_);
+void ShardGroup::start_gather() {
+  if (whole_valid_ || arriving_whole_) return;
+  const Range range(stream_, "gather_parameters");
+  whole_.restore();
+  Tensor part = shard_;
+  if (options_.compute != DType::f32) {
+    part = Tensor::empty({share_}, options_.compute, stream_);
+    kernels::cast(shard_, part, stream_);
+  }
+  arriving_whole_ = communicator_->all_gather(part, whole_, stream_);
+}
+
+void ShardGroup::gather(ShardGroup* neighbour) {
+  start_gather();
+  if (neighbour) neighbour->start_gather();
+  if (arriving_whole_) {
+    const Range range(stream_, "wait_for_parameters");
+    whole_ = std::move(*arriving_whole_).wait(stream_);
+    arriving_whole_.reset();
     whole_valid_ = true;
   }
   int64_t offset = 0;
@@ -166,34 +173,45 @@ void ShardGroup::exchange(Tensor flat_grad) {
     sum_.push(std::move(flat_grad));
     return;
   }
-  const Range range(stream_, "exchange_gradients");
-  const std::vector<int64_t> send_counts(ranks, flat_grad.count() / communicator_->size());
-  std::vector<int64_t> receive_counts(ranks, 0);
-  std::fill_n(receive_counts.begin(), present, share_);
-  const Tensor room = Tensor::empty({present * share_}, DType::f32, stream_);
-  const Tensor shards =
-      communicator_->all_to_all(std::move(flat_grad), send_counts, room, receive_counts, stream_)
-          .wait(stream_);
-  for (int64_t rank = 0; rank < present; ++rank) {
+  {
+    const Range range(stream_, "exchange_gradients");
+    complete_exchange();  // of the round before
+    const std::vector<int64_t> send_counts(ranks, flat_grad.count() / communicator_->size());
+    std::vector<int64_t> receive_counts(ranks, 0);
+    std::fill_n(receive_counts.begin(), present, share_);
+    const Tensor room = Tensor::empty({present * share_}, DType::f32, stream_);
+    arriving_shards_ =
+        communicator_->all_to_all(std::move(flat_grad), send_counts, room, receive_counts, stream_);
+  }
+  if (next_) next_->complete_exchange();
+}
+
+void ShardGroup::complete_exchange() {
+  if (!arriving_shards_) return;
+  const Range range(stream_, "wait_for_gradients");
+  const Tensor shards = std::move(*arriving_shards_).wait(stream_);
+  arriving_shards_.reset();
+  for (int64_t begin = 0; begin < shards.count(); begin += share_) {
     // A copy, since a view left in the sum would keep all shards in memory until its partner comes.
     Tensor leaf = Tensor::empty({share_}, DType::f32, stream_);
-    copy(shards.slice(rank * share_, {share_}), leaf);
+    copy(shards.slice(begin, {share_}), leaf);
     sum_.push(std::move(leaf));
   }
 }
 
 void ShardGroup::idle_forward() {
-  gather();
+  gather(next_);
   drop();
 }
 
 void ShardGroup::idle_backward() {
-  gather();
+  gather(previous_);
   exchange(Tensor::empty({0}, DType::f32, stream_));
   drop();
 }
 
 void ShardGroup::finish_step() {
+  complete_exchange();
   const Tensor sum = sum_.total();
   if (sum)
     copy(sum, shard_grad_);
@@ -202,7 +220,7 @@ void ShardGroup::finish_step() {
 }
 
 ShardGroup::Use::Use(ShardGroup& group) : group_(group) {
-  group.gather();
+  group.gather(group.next_);
   if (Tape* tape = Tape::active()) tape->at_backward([&group] { group.reduce(); });
 }
 
@@ -210,10 +228,17 @@ ShardGroup::Use::~Use() {
   group_.drop();
   if (Tape* tape = Tape::active()) {
     tape->at_backward([&group = group_] {
-      group.gather();
+      group.gather(group.previous_);
       group.make_room();
     });
   }
+}
+
+Shards::Shards(std::vector<ShardGroup*> groups, Communicator& communicator)
+    : groups_(std::move(groups)), communicator_(&communicator) {
+  for (size_t i = 0; i < groups_.size(); ++i)
+    groups_[i]->set_neighbours(i > 0 ? groups_[i - 1] : nullptr,
+                               i + 1 < groups_.size() ? groups_[i + 1] : nullptr);
 }
 
 std::vector<ShardPiece> Shards::pieces() const {
@@ -247,19 +272,19 @@ void Shards::invalidate() {
 }
 
 double Shards::gradient_norm() const {
-  const std::vector<ShardPiece> all = pieces();
   // Comparison alone would drop a NaN on either side.
   auto larger = [](double a, double b) { return std::isnan(a) || a > b ? a : b; };
   double own = 0;
-  for (const ShardPiece& piece : all)
-    own = larger(kernels::largest_magnitude(piece.grad, piece.grad.stream()), own);
+  for (const ShardGroup* group : groups_)
+    own = larger(kernels::largest_magnitude(group->gradient(), group->gradient().stream()), own);
   double largest = 0;
   for (double value : all_gather_values(*communicator_, {&own, 1})) largest = larger(value, largest);
   if (!(largest > 0) || std::isinf(largest)) return largest;
 
   unsigned __int128 squares = 0;
-  for (const ShardPiece& piece : all)
-    squares += kernels::scaled_squares(piece.grad, static_cast<float>(largest), piece.grad.stream());
+  for (const ShardGroup* group : groups_)
+    squares +=
+        kernels::scaled_squares(group->gradient(), static_cast<float>(largest), group->gradient().stream());
   unsigned __int128 total = 0;
   const std::vector<std::byte> gathered =
       all_gather_bytes(*communicator_, std::as_bytes(std::span(&squares, 1)));

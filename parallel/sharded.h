@@ -10,9 +10,14 @@
 //   layer runs         compute    compute gradients
 //   Use destroyed      drop       gather again, make room for gradients
 //
+// Traffic runs beside computation where the communicator can: while a group is in use its neighbour in the direction of the
+// pass is already being gathered, and its gradients travel while the next ones are computed.  At most two groups at a time are
+// on their way, in the same order on every rank.
+//
 // Micro-batches are leaves of the step; rank r works on leaf round * ranks + r in each round.  In the last round some
 // ranks may have no leaf: they issue the same collectives through idle_round() and send nothing.
 
+#include <optional>
 #include <vector>
 
 #include "autograd/parameter.h"
@@ -46,8 +51,17 @@ class ShardGroup {
   void bind(std::vector<Parameter*> parameters, Communicator& communicator, Stream stream,
             ShardOptions options, uint64_t seed, float deviation);
 
+  /// The groups used before and after this one in a forward pass; null at the ends.
+  void set_neighbours(ShardGroup* previous, ShardGroup* next) {
+    previous_ = previous;
+    next_ = next;
+  }
+
   /// The ranges of parameters in this rank's shard, in order; padding belongs to none.
   std::vector<ShardPiece> pieces() const;
+
+  /// f32 [n], this rank's share of the gradient after finish_step(), padding (zeros) included.
+  const Tensor& gradient() const { return shard_grad_; }
 
   /// How many ranks (0 .. present - 1) hold a leaf in the round that starts.  Each round takes one backward pass through
   /// the group; another one throws Error.
@@ -72,14 +86,17 @@ class ShardGroup {
   };
 
  private:
-  void gather();
+  void start_gather();
+  void gather(ShardGroup* neighbour);
   void drop();
   void make_room();
   void reduce();
   void exchange(Tensor flat_grad);
+  void complete_exchange();
 
   std::vector<Parameter*> parameters_;
   Communicator* communicator_ = nullptr;
+  ShardGroup *previous_ = nullptr, *next_ = nullptr;
   Stream stream_;
   ShardOptions options_;
   int64_t share_ = 0;  ///< elements per rank
@@ -88,6 +105,8 @@ class ShardGroup {
   Tensor shard_, shard_grad_;  ///< f32 [share]
   Tensor whole_;               ///< compute dtype [ranks * share]; has memory only while gathered
   Tensor whole_grad_;          ///< f32 [ranks * share] between make_room() and reduce()
+  std::optional<Pending<Tensor>> arriving_whole_;   ///< from start_gather() to gather()
+  std::optional<Pending<Tensor>> arriving_shards_;  ///< from exchange() to complete_exchange()
   CanonicalSum<Tensor> sum_;
 };
 
@@ -108,8 +127,7 @@ struct Sharded {
 /// All shard groups of a model, in the order of their use.
 class Shards {
  public:
-  Shards(std::vector<ShardGroup*> groups, Communicator& communicator)
-      : groups_(std::move(groups)), communicator_(&communicator) {}
+  Shards(std::vector<ShardGroup*> groups, Communicator& communicator);
 
   std::vector<ShardPiece> pieces() const;
   void begin_round(int present);
