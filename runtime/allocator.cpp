@@ -15,7 +15,7 @@ constexpr int64_t kAlignment = 64;
 
 // Eight classes per power of two: at most 12.5 % is wasted and blocks of similar size serve each other.
 int64_t Allocator::rounded(int64_t bytes) {
-  const int64_t wanted = std::max<int64_t>(bytes + kAlignment, 512);
+  const int64_t wanted = std::max<int64_t>(bytes + kPadding, 512);
   const int64_t step =
       std::max<int64_t>(kAlignment, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(wanted)) / 8));
   return (wanted + step - 1) / step * step;

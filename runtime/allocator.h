@@ -29,8 +29,13 @@ class Allocator {
   Statistics statistics() const;
 
   static int64_t rounded(int64_t bytes);  ///< the size class that serves a request
+  static int64_t usable(int64_t bytes) {
+    return rounded(bytes) - kPadding;
+  }  ///< the largest request of that class
 
  private:
+  static constexpr int64_t kPadding = 64;
+
   mutable std::mutex lock_;
   std::map<int64_t, std::vector<void*>> kept_;  ///< by size class
   Statistics statistics_;

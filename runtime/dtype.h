@@ -79,4 +79,20 @@ decltype(auto) visit_float(DType dtype, Body&& body) {
   return body.template operator()<bf16>();
 }
 
+/// The same with any dtype.
+template <class Body>
+decltype(auto) visit_any(DType dtype, Body&& body) {
+  switch (dtype) {
+    case DType::f32:
+      return body.template operator()<float>();
+    case DType::bf16:
+      return body.template operator()<bf16>();
+    case DType::i32:
+      return body.template operator()<int32_t>();
+    case DType::u8:
+      return body.template operator()<uint8_t>();
+  }
+  throw Error("dtype: unknown");
+}
+
 }  // namespace tessera

@@ -30,14 +30,19 @@ inline Tensor uniform_tensor(std::string_view name, Shape shape, DType dtype, St
 inline std::vector<double> values_of(const Tensor& tensor) {
   std::vector<double> values;
   visit_float(tensor.dtype(), [&]<class T>() {
-    for (const T value : tensor.values<T>()) values.push_back(static_cast<double>(static_cast<float>(value)));
+    for (const T value : tensor.to_vector<T>())
+      values.push_back(static_cast<double>(static_cast<float>(value)));
   });
   return values;
 }
 
 inline bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         (a.bytes() == 0 || std::memcmp(a.bytes_data(), b.bytes_data(), static_cast<size_t>(a.bytes())) == 0);
+  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
+  if (a.bytes() == 0) return true;
+  return visit_any(a.dtype(), [&]<class T>() {
+    const std::vector<T> left = a.to_vector<T>(), right = b.to_vector<T>();
+    return std::memcmp(left.data(), right.data(), static_cast<size_t>(a.bytes())) == 0;
+  });
 }
 
 inline Tensor copy_of(const Tensor& tensor) {
