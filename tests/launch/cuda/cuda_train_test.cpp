@@ -1,0 +1,75 @@
+// The trainer on GPUs.  The program linked with the simulated GPU trains, every checker on; the program linked with NVIDIA's
+// libraries says what it lacks on a machine without a driver.
+#include <chrono>
+#include <filesystem>
+
+#include "parallel/checkpoint.h"
+#include "tests/launch/cli.h"
+#include "tests/support/run_results.h"
+
+namespace tessera {
+namespace {
+
+Words mpirun(int ranks, const Words& command) {
+  return Words{"mpirun",
+               "--allow-run-as-root",
+               "--oversubscribe",
+               "--bind-to",
+               "none",
+               "--mca",
+               "mpi_yield_when_idle",
+               "1",
+               "-x",
+               str("SIMULATED_GPU_COUNT=", ranks),
+               "-n",
+               std::to_string(ranks)} +
+         command;
+}
+
+class CudaTrainTest : public CliTest {
+ protected:
+  Words simulated(const std::string& out, int64_t steps, const Words& overrides) const {
+    return Words{TESSERA_SIMULATED_PROGRAM, "train", config_, "--device", "cuda", "out=" + folder_ / out,
+                 str("steps=", steps)} +
+           overrides;
+  }
+  std::string checkpoint(const std::string& out) const { return latest_checkpoint(folder_ / out).value(); }
+
+  /// 1, 2 and 4 GPUs: no report (the exit code would be 86), the same bits.
+  void expect_same_bits_on_any_number_of_gpus(int64_t steps, const Words& overrides) const {
+    expect_success(simulated("one", steps, overrides));
+    const auto expected = checkpoint_bits(checkpoint("one"));
+    ASSERT_FALSE(expected.empty());
+    for (int ranks : {2, 4}) {
+      const std::string out = str("ranks_", ranks);
+      expect_success(mpirun(ranks, simulated(out, steps, overrides)));
+      EXPECT_EQ(losses(folder_ / out), losses(folder_ / "one")) << ranks << " ranks";
+      EXPECT_TRUE(checkpoint_bits(checkpoint(out)) == expected) << ranks << " ranks";
+    }
+  }
+};
+
+TEST_F(CudaTrainTest, AnyNumberOfGpusGivesTheSameBits) {
+  expect_same_bits_on_any_number_of_gpus(2, {"loader.micro_batches=5"});
+}
+
+class CudaTrainTestFull : public CudaTrainTest {};
+
+TEST_F(CudaTrainTestFull, AnyNumberOfGpusGivesTheSameBitsInF32) {
+  expect_same_bits_on_any_number_of_gpus(20, {"loader.micro_batches=5"});
+}
+
+TEST_F(CudaTrainTestFull, AnyNumberOfGpusGivesTheSameBitsInBf16) {
+  expect_same_bits_on_any_number_of_gpus(20, {"loader.micro_batches=5", "compute=bf16"});
+}
+
+// The kind of refusal that users without a GPU meet, before gigabytes of libraries are loaded.
+TEST_F(CudaTrainTest, WithoutADriverOneSentence) {
+  if (std::filesystem::exists("/proc/driver/nvidia")) GTEST_SKIP() << "there is a driver here";
+  const auto began = std::chrono::steady_clock::now();
+  expect_refusal(train_words({"--device", "cuda"}), 2, {"device cuda cannot be used", "driver"});
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(3));
+}
+
+}  // namespace
+}  // namespace tessera
