@@ -9,6 +9,7 @@
 //   SIMULATED_GPU_COUNT     devices per process, default 1
 //   SIMULATED_GPU_MEMORY    bytes per device; default 1 GiB
 //   SIMULATED_GPU_FAIL      malloc:N, launch:N, copy:N, collective:N: the N-th call from now returns an error
+//   SIMULATED_GPU_WATCHDOG  seconds without progress after which a wait for other processes ends with an error; default 60
 //   SIMULATED_GPU_PROFILE   a file that gets Profile::to_json() at exit
 //
 // When a process ends with reports that nobody took, they are printed and its exit code is 86.
@@ -27,6 +28,7 @@ struct Options {
   std::string schedule = "random", lanes = "together", device = "h100", fail, profile;
   int count = 1;
   uint64_t memory = uint64_t{1} << 30;
+  double watchdog_seconds = 60;
 };
 
 Options options_from_environment();  ///< throws std::runtime_error naming variable and value
