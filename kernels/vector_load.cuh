@@ -31,39 +31,52 @@ struct WordsOf<16> {
   using Type = uint4;
 };
 
-/// Elements [0, count) of the N at from; those beyond are 0, and are not read.  With kVectors all N, where they are within
-/// count, come by one instruction: from must then be aligned to N elements.
-template <bool kVectors, int N, class T>
-__device__ void load(const T* from, int64_t count, float (&to)[N]) {
-  if constexpr (kVectors) {
-    using Words = typename WordsOf<N * sizeof(T)>::Type;
-    if (count >= N) {
-      const auto elements = std::bit_cast<std::array<T, N>>(*reinterpret_cast<const Words*>(from));
+/// N elements by one instruction; from must be aligned to all of them.
+template <int N, class T>
+__device__ void load_vector(const T* from, float (&to)[N]) {
+  using Words = typename WordsOf<N * sizeof(T)>::Type;
+  const auto elements = std::bit_cast<std::array<T, N>>(*reinterpret_cast<const Words*>(from));
 #pragma unroll
-      for (int n = 0; n < N; ++n) to[n] = static_cast<float>(elements[n]);
-      return;
-    }
-  }
+  for (int n = 0; n < N; ++n) to[n] = static_cast<float>(elements[n]);
+}
+
+/// The reverse, rounding to T.
+template <int N, class T>
+__device__ void store_vector(T* to, const float (&from)[N]) {
+  using Words = typename WordsOf<N * sizeof(T)>::Type;
+  std::array<T, N> elements;
+#pragma unroll
+  for (int n = 0; n < N; ++n) elements[n] = static_cast<T>(from[n]);
+  *reinterpret_cast<Words*>(to) = std::bit_cast<Words>(elements);
+}
+
+/// Elements [0, count) of the N at from, one by one; those beyond are 0, and are not read.
+template <int N, class T>
+__device__ void load_some(const T* from, int64_t count, float (&to)[N]) {
 #pragma unroll
   for (int n = 0; n < N; ++n) to[n] = n < count ? static_cast<float>(from[n]) : 0.0f;
 }
 
-/// The reverse: rounds to T and writes elements [0, count).
-template <bool kVectors, int N, class T>
-__device__ void store(T* to, int64_t count, const float (&from)[N]) {
-  if constexpr (kVectors) {
-    using Words = typename WordsOf<N * sizeof(T)>::Type;
-    if (count >= N) {
-      std::array<T, N> elements;
-#pragma unroll
-      for (int n = 0; n < N; ++n) elements[n] = static_cast<T>(from[n]);
-      *reinterpret_cast<Words*>(to) = std::bit_cast<Words>(elements);
-      return;
-    }
-  }
+/// The reverse; elements beyond are not written.
+template <int N, class T>
+__device__ void store_some(T* to, int64_t count, const float (&from)[N]) {
 #pragma unroll
   for (int n = 0; n < N; ++n)
     if (n < count) to[n] = static_cast<T>(from[n]);
+}
+
+/// load_some; with kVectors, for which from must be aligned to N elements, all N come by one instruction where they can.
+template <bool kVectors, int N, class T>
+__device__ void load(const T* from, int64_t count, float (&to)[N]) {
+  if constexpr (kVectors)
+    if (count >= N) return load_vector(from, to);
+  load_some(from, count, to);
+}
+template <bool kVectors, int N, class T>
+__device__ void store(T* to, int64_t count, const float (&from)[N]) {
+  if constexpr (kVectors)
+    if (count >= N) return store_vector(to, from);
+  store_some(to, count, from);
 }
 
 }  // namespace tessera::kernels
