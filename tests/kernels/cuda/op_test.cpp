@@ -1,5 +1,7 @@
 // Every entry of the op table on the simulated GPU, every checker on, under several schedules: value and gradient against
 // double precision, the same bits under every schedule, and no report.
+#include <set>
+
 #include "runtime/cuda_engine.h"
 #include "tests/simulated_gpu/control.h"
 #include "tests/support/op_check.h"
@@ -7,32 +9,52 @@
 namespace tessera {
 namespace {
 
-void check_all(uint64_t seed, const char* lanes, int64_t gradient_sample) {
-  simulated_gpu::Options options = simulated_gpu::options();
-  options.check = true;
-  options.seed = seed;
-  options.lanes = lanes;
-  simulated_gpu::set_options(options);
-  for (const OpCase& op_case : op_cases())
-    for (DType dtype : op_case.dtypes()) {
-      SCOPED_TRACE(str(op_case.name, " ", dtype, " on the simulated GPU, seed ", seed, ", lanes ", lanes));
-      CudaEngine engine(0);
-      const Outcome outcome = run_op(op_case, dtype, engine.stream());
-      for (const Comparison& comparison : Truth(op_case, dtype, gradient_sample).compare(outcome))
-        EXPECT_TRUE(close(comparison));
-      expect_same_again(op_case, dtype, engine.stream(), outcome);
-      for (const simulated_gpu::Report& report : simulated_gpu::take_reports())
-        ADD_FAILURE() << simulated_gpu::describe(report);
+/// "attention" of "attention/3x64".
+std::string family(const OpCase& op_case) { return op_case.name.substr(0, op_case.name.find('/')); }
+
+std::vector<std::string> families() {
+  std::set<std::string> names;
+  for (const OpCase& op_case : op_cases()) names.insert(family(op_case));
+  return {names.begin(), names.end()};
+}
+
+class CudaOp : public testing::TestWithParam<std::string> {
+ protected:
+  void check(uint64_t seed, const char* lanes, int64_t gradient_sample) const {
+    simulated_gpu::Options options = simulated_gpu::options();
+    options.check = true;
+    options.seed = seed;
+    options.lanes = lanes;
+    simulated_gpu::set_options(options);
+    for (const OpCase& op_case : op_cases()) {
+      if (family(op_case) != GetParam()) continue;
+      for (DType dtype : op_case.dtypes()) {
+        SCOPED_TRACE(str(op_case.name, " ", dtype, " on the simulated GPU, seed ", seed, ", lanes ", lanes));
+        CudaEngine engine(0);
+        const Outcome outcome = run_op(op_case, dtype, engine.stream());
+        for (const Comparison& comparison : Truth(op_case, dtype, gradient_sample).compare(outcome))
+          EXPECT_TRUE(close(comparison));
+        expect_same_again(op_case, dtype, engine.stream(), outcome);
+        for (const simulated_gpu::Report& report : simulated_gpu::take_reports())
+          ADD_FAILURE() << simulated_gpu::describe(report);
+      }
     }
+  }
+};
+
+TEST_P(CudaOp, MatchesDoublePrecision) { check(1, "together", 64); }
+
+class CudaOpFull : public CudaOp {};
+
+TEST_P(CudaOpFull, MatchesUnderEverySchedule) {
+  check(2, "together", 256);
+  check(3, "together", 256);
+  check(4, "independent", 256);
 }
 
-TEST(CudaOp, MatchesDoublePrecision) { check_all(1, "together", 64); }
-
-TEST(CudaOpFull, MatchesUnderEverySchedule) {
-  check_all(2, "together", 256);
-  check_all(3, "together", 256);
-  check_all(4, "independent", 256);
-}
+std::string name_of_family(const testing::TestParamInfo<std::string>& info) { return info.param; }
+INSTANTIATE_TEST_SUITE_P(Table, CudaOp, testing::ValuesIn(families()), name_of_family);
+INSTANTIATE_TEST_SUITE_P(Table, CudaOpFull, testing::ValuesIn(families()), name_of_family);
 
 }  // namespace
 }  // namespace tessera

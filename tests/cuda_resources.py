@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Registers, shared memory and occupancy of every kernel on every architecture, as a table.
+
+Registers and static shared memory come from ptxas (cmake/keep_ptxas_log.sh leaves its words beside the objects of the
+preset `cuda`); block sizes and dynamic shared memory from launches of the op table on the simulated GPU (its profile).
+Occupancy is computed by NVIDIA's rules (CUDA C++ Programming Guide, compute capabilities; cuda_occupancy.h).
+
+Usage: cuda_resources.py BUILD_FOLDER PROFILE.json TABLE [--write]     without --write: exit 1 when the table has drifted
+"""
+import argparse
+import difflib
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+# Per multiprocessor: registers, warps, blocks, shared bytes; shared bytes reserved for each block by the system.
+ARCHITECTURES = {
+    "sm_80": dict(registers=65536, warps=64, blocks=32, shared=164 * 1024, reserved=1024),
+    "sm_90a": dict(registers=65536, warps=64, blocks=32, shared=228 * 1024, reserved=1024),
+    "sm_100": dict(registers=65536, warps=64, blocks=32, shared=228 * 1024, reserved=1024),
+}
+WARP_REGISTERS = 256  # registers are handed to warps in units of this size
+SHARED_UNIT = 128
+WARP_UNIT = 4  # warps of a block are spread over four schedulers
+
+ENTRY = re.compile(r"Compiling entry function '(\w+)' for '(\w+)'")
+USED = re.compile(r"Used (\d+) registers.*")
+SHARED = re.compile(r"(\d+) bytes smem")
+SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+
+
+def round_up(value, unit):
+    return (value + unit - 1) // unit * unit
+
+
+def occupancy(architecture, registers, threads, shared):
+    """Share of a multiprocessor's warps that can be resident."""
+    limit = ARCHITECTURES[architecture]
+    warps = round_up(threads, 32) // 32
+    per_warp = round_up(registers * 32, WARP_REGISTERS)
+    by_registers = limit["registers"] // per_warp // WARP_UNIT * WARP_UNIT // warps
+    by_shared = limit["shared"] // round_up(shared + limit["reserved"], SHARED_UNIT)
+    blocks = min(limit["blocks"], limit["warps"] // warps, by_registers, by_shared)
+    return blocks * warps / limit["warps"]
+
+
+def short(name):
+    """A demangled kernel without namespaces and parameters."""
+    name = re.sub(r"\(anonymous namespace\)::|_GLOBAL__N_\w+::|tessera::|kernels::", "", name)
+    name = re.sub(r"^void ", "", name)
+    depth = 0
+    for i, letter in enumerate(name):
+        depth += {"<": 1, ">": -1}.get(letter, 0)
+        if letter == "(" and depth == 0 and i > 0:
+            return name[:i]
+    return name
+
+
+def demangle(names):
+    names = sorted(names)
+    out = subprocess.run(["c++filt"], input="\n".join(names), text=True, capture_output=True, check=True).stdout
+    return dict(zip(names, out.splitlines()))
+
+
+def read_ptxas(folder):
+    """{(mangled name, architecture): (registers, static shared bytes, stack, spills)}"""
+    found = {}
+    for path in sorted(pathlib.Path(folder).rglob("*.ptxas")):
+        key, spills = None, (0, 0)
+        for line in path.read_text().splitlines():
+            if match := ENTRY.search(line):
+                key = match.groups()
+            elif match := SPILLS.search(line):
+                spills = (int(match[1]), int(match[2]) + int(match[3]))
+            elif (match := USED.search(line)) and key:
+                shared = SHARED.search(line)
+                found[key] = (int(match[1]), int(shared[1]) if shared else 0, *spills)
+                key, spills = None, (0, 0)
+    return found
+
+
+def launch_shapes(profile):
+    """{short name: {(threads, shared bytes)}} of everything that was launched."""
+    shapes = {}
+    for kernel in json.loads(pathlib.Path(profile).read_text())["kernels"]:
+        for shape in kernel["launch_shapes"]:
+            shapes.setdefault(short(kernel["kernel"]), set()).add((shape["threads"], shape["shared_bytes"]))
+    return shapes
+
+
+def table(ptxas, shapes):
+    names = demangle({name for name, _ in ptxas})
+    lines = ["kernel | arch | registers | stack | spills | threads | shared bytes | occupancy", "--- | --- | --- | --- | --- | --- | --- | ---"]
+    rows, never = [], set()
+    for (mangled, architecture), (registers, static, stack, spills) in ptxas.items():
+        name = short(names[mangled])
+        if name not in shapes:
+            never.add(name)
+            continue
+        for threads, shared in sorted(shapes[name]):
+            share = occupancy(architecture, registers, threads, max(shared, static))
+            rows.append(f"{name} | {architecture} | {registers} | {stack} | {spills} | {threads} | {shared} | {share:.0%}")
+    return "\n".join(lines + sorted(set(rows))) + "\n", never
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build")
+    parser.add_argument("profile")
+    parser.add_argument("table")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    ptxas = read_ptxas(options.build)
+    if not ptxas:
+        sys.exit(f"{options.build}: no *.ptxas beside its objects: build the preset cuda first")
+    text, never = table(ptxas, launch_shapes(options.profile))
+    if never:
+        sys.exit("kernels that the op table never launches: " + ", ".join(sorted(never)))
+    path = pathlib.Path(options.table)
+    if options.write:
+        path.write_text(text)
+        return
+    stored = path.read_text() if path.exists() else ""
+    if stored != text:
+        sys.stdout.writelines(difflib.unified_diff(stored.splitlines(True), text.splitlines(True), options.table, "now"))
+        sys.exit(f"{options.table} has drifted: look at the difference, then write it anew with --write")
+    print(f"{options.table}: {text.count(chr(10)) - 2} rows, as they are")
+
+
+if __name__ == "__main__":
+    main()
