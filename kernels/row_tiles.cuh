@@ -25,6 +25,15 @@ inline std::vector<RowTile> row_tiles(std::span<const int64_t> offsets, int rows
   return tiles;
 }
 
+/// One tile per part, of all its rows; also for parts without rows.
+inline std::vector<RowTile> whole_parts(std::span<const int64_t> offsets) {
+  std::vector<RowTile> tiles;
+  for (size_t part = 0; part + 1 < offsets.size(); ++part)
+    tiles.push_back({static_cast<int32_t>(part), static_cast<int32_t>(offsets[part]),
+                     static_cast<int32_t>(offsets[part]), static_cast<int32_t>(offsets[part + 1])});
+  return tiles;
+}
+
 /// The list in the stream's memory; the tensor must outlive the launches that read it in the order of the stream only.
 class DeviceRowTiles {
  public:
