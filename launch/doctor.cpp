@@ -16,6 +16,7 @@
 
 #include "launch/format.h"
 #include "launch/process.h"
+#include "runtime/cuda_engine.h"
 #include "runtime/isa.h"
 #include "runtime/json.h"
 #include "runtime/replace_file.h"
@@ -228,6 +229,26 @@ Check check_hdf5() {
           "use a thread-safe HDF5 (Debian's libhdf5-dev is one): the loader reads on a thread of its own"};
 }
 
+Check check_compiler() {
+  const std::string nvcc = cuda_devices().toolkit;
+  return {"compiler", Verdict::ok,
+          str("g++ ", __VERSION__, nvcc.empty() ? ", without nvcc: processors only" : ", nvcc " + nvcc)};
+}
+
+/// Loads NCCL only where there is a GPU for it.
+Check check_gpus() {
+  const CudaDevices devices = cuda_devices();
+  if (devices.toolkit.empty()) return {"gpus", Verdict::ok, "not looked for: this build has no CUDA"};
+  if (devices.count == 0)
+    return {
+        "gpus", Verdict::warn, devices.problem,
+        "nothing to do for device=cpu; for device=cuda install NVIDIA's driver for CUDA " + devices.toolkit};
+  std::string found = str("driver for CUDA ", devices.driver, ", NCCL ", nccl_version(), "; ", devices.count,
+                          devices.count == 1 ? " device" : " devices");
+  for (const std::string& name : devices.names) found += "; " + name;
+  return {"gpus", Verdict::ok, found};
+}
+
 std::string probe_path(const std::string& directory) {
   return (fs::path(directory) / ".tessera_doctor").string();
 }
@@ -300,6 +321,8 @@ int run_doctor(const std::string& directory, Communicator& communicator, std::os
                               check_memory(),
                               check_huge_pages(),
                               check_hdf5(),
+                              check_compiler(),
+                              check_gpus(),
                               folder};
     if (folder.verdict != Verdict::fail) checks.push_back(check_shared(ranks));
     std::error_code ignored;  // a probe that cannot be removed harms nobody

@@ -53,6 +53,9 @@ std::unique_ptr<Communicator> mpi_world();
 /// must outlive it.  Collective.  The calling thread must have chosen the device.  Throws Error in builds without NCCL.
 std::unique_ptr<Communicator> nccl_communicator(Communicator& host, Device device);
 
+/// "2.28.9", or "none" in builds without NCCL.
+std::string nccl_version();
+
 /// Before each collective all ranks exchange what they are about to do (operation, dtype, counts); an Error on every
 /// rank names the ranks that differ, where otherwise the program would hang or mix up data.
 std::unique_ptr<Communicator> checked(Communicator& inner);

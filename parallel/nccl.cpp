@@ -125,6 +125,12 @@ class NcclCommunicator final : public Communicator {
 
 }  // namespace
 
+std::string nccl_version() {
+  int number = 0;
+  check_nccl(ncclGetVersion(&number), "nccl_version");
+  return str(number / 10000, ".", number / 100 % 100, ".", number % 100);
+}
+
 std::unique_ptr<Communicator> nccl_communicator(Communicator& host, Device device) {
   return std::make_unique<NcclCommunicator>(host, device, nullptr);
 }

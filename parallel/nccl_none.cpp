@@ -7,4 +7,6 @@ std::unique_ptr<Communicator> nccl_communicator(Communicator&, Device device) {
   throw Error(str("communicator: this build has no NCCL, asked for one on ", device));
 }
 
+std::string nccl_version() { return "none"; }
+
 }  // namespace tessera

@@ -15,6 +15,9 @@ constexpr size_t kStagingSlots = 4;  // copies on their way before the host wait
 /// The engine's device is the calling thread's for as long as this lives.
 void choose(int device) { cuda_check(cudaSetDevice(device), "cudaSetDevice"); }
 
+/// "13.0" of 13000.
+std::string version(int number) { return str(number / 1000, ".", number % 1000 / 10); }
+
 }  // namespace
 
 void cuda_check(int code, const char* what) {
@@ -24,10 +27,24 @@ void cuda_check(int code, const char* what) {
 }
 
 CudaDevices cuda_devices() {
-  int count = 0;
-  const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error != cudaSuccess) return {0, cudaGetErrorString(error)};
-  return {count, count > 0 ? "" : "the driver sees no device"};
+  CudaDevices devices;
+  devices.toolkit = version(CUDART_VERSION);
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0) devices.driver = version(driver);
+  const cudaError_t error = cudaGetDeviceCount(&devices.count);
+  if (error != cudaSuccess) {
+    devices.count = 0;  // untouched or worse
+    devices.problem = devices.driver.empty() ? "no NVIDIA driver is installed" : cudaGetErrorString(error);
+  } else if (devices.count == 0) {
+    devices.problem = "the driver sees no device";
+  }
+  for (int device = 0; device < devices.count; ++device) {
+    cudaDeviceProp properties{};
+    cuda_check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+    devices.names.push_back(str(properties.name, ", ", properties.totalGlobalMem >> 30, " GiB, sm_",
+                                properties.major, properties.minor));
+  }
+  return devices;
 }
 
 CudaEvent::CudaEvent() {

@@ -26,7 +26,9 @@ void cuda_check(int code, const char* what);
 /// The devices that the driver shows to this process.
 struct CudaDevices {
   int count = 0;
-  std::string problem;  ///< why there are none; empty when there are
+  std::string problem{};             ///< why there are none; empty when there are
+  std::string toolkit{}, driver{};   ///< versions, "13.0"; driver is empty when there is none
+  std::vector<std::string> names{};  ///< by device, with memory and compute capability
 };
 CudaDevices cuda_devices();
 

@@ -46,9 +46,11 @@ const Library& nccl() {
 
 FORWARD(cublas, cublasStatus_t, cublasCreate_v2, (cublasHandle_t * handle), (handle))
 FORWARD(cublas, cublasStatus_t, cublasDestroy_v2, (cublasHandle_t handle), (handle))
-FORWARD(cublas, cublasStatus_t, cublasGetVersion_v2, (cublasHandle_t handle, int* version), (handle, version))
 FORWARD(cublas, cublasStatus_t, cublasSetStream_v2, (cublasHandle_t handle, cudaStream_t stream),
         (handle, stream))
+FORWARD(cublas, cublasStatus_t, cublasSetWorkspace_v2, (cublasHandle_t handle, void* workspace, size_t bytes),
+        (handle, workspace, bytes))
+FORWARD(cublas, cublasStatus_t, cublasSetMathMode, (cublasHandle_t handle, cublasMath_t mode), (handle, mode))
 FORWARD(cublas, const char*, cublasGetStatusString, (cublasStatus_t status), (status))
 FORWARD(cublas, cublasStatus_t, cublasGemmEx,
         (cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb, int m, int n, int k,
