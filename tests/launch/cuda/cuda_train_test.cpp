@@ -1,6 +1,7 @@
 // The trainer on GPUs.  The program linked with the simulated GPU trains, every checker on; the program linked with NVIDIA's
 // libraries says what it lacks on a machine without a driver.
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 
 #include "parallel/checkpoint.h"
@@ -26,10 +27,16 @@ Words mpirun(int ranks, const Words& command) {
          command;
 }
 
+/// The trainer on the simulated GPU, or a broken one that the mutation gate wants to see fail (tests/cuda_mutants.py).
+std::string simulated_program() {
+  const char* broken = std::getenv("TESSERA_SIMULATED_PROGRAM");
+  return broken ? broken : TESSERA_SIMULATED_PROGRAM;
+}
+
 class CudaTrainTest : public CliTest {
  protected:
   Words simulated(const std::string& out, int64_t steps, const Words& overrides) const {
-    return Words{TESSERA_SIMULATED_PROGRAM, "train", config_, "--device", "cuda", "out=" + folder_ / out,
+    return Words{simulated_program(), "train", config_, "--device", "cuda", "out=" + folder_ / out,
                  str("steps=", steps)} +
            overrides;
   }
