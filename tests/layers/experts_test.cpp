@@ -33,7 +33,7 @@ void expect_absent(const Absence& model, Modalities present, DType compute) {
       str(model.feed_forward, present == Modalities::text ? " text alone " : " images alone ", compute));
   CpuEngine engine;
   const TinyRows tiny = tiny_rows(kDocuments, present, engine.stream());
-  const StepResult step = run_step(tiny_config({model.feed_forward}), tiny, compute, engine);
+  const StepResult step = run_step(tiny_config({model.feed_forward}), tiny, compute, engine.stream());
   EXPECT_TRUE(std::isfinite(step.total));
   for (const auto& [name, gradient] : step.gradients) {
     EXPECT_TRUE(std::all_of(gradient.begin(), gradient.end(), [](double g) { return std::isfinite(g); }))
@@ -62,14 +62,14 @@ TEST(Experts, ReplayedRoutingGivesTheSameBits) {
   CpuEngine engine;
   const TinyRows tiny = tiny_rows(kDocuments, Modalities::both, engine.stream());
   const ModelConfig config = tiny_config({"2t2i"});
-  const StepResult chosen = run_step(config, tiny, DType::f32, engine);
-  const StepResult replayed = run_step(config, tiny, DType::f32, engine, &chosen.routing);
+  const StepResult chosen = run_step(config, tiny, DType::f32, engine.stream());
+  const StepResult replayed = run_step(config, tiny, DType::f32, engine.stream(), &chosen.routing);
   EXPECT_EQ(chosen.total, replayed.total);
   EXPECT_EQ(chosen.gradients, replayed.gradients);
 
   reference::ModelRouting other = chosen.routing;
   std::swap(other[0].index.front(), other[0].index.back());  // a text expert takes an image and the reverse
-  EXPECT_NE(run_step(config, tiny, DType::f32, engine, &other).total, chosen.total);
+  EXPECT_NE(run_step(config, tiny, DType::f32, engine.stream(), &other).total, chosen.total);
 }
 
 TEST(Experts, ASequenceChoosesForItself) {
@@ -81,11 +81,11 @@ TEST(Experts, ASequenceChoosesForItself) {
     return std::vector<float>(step.nll.begin(), step.nll.begin() + std::ssize(first.host.tokens));
   };
   config.routing_pool = "sequence";
-  EXPECT_EQ(first_unit(run_step(config, both, DType::f32, engine)),
-            run_step(config, first, DType::f32, engine).nll);
+  EXPECT_EQ(first_unit(run_step(config, both, DType::f32, engine.stream())),
+            run_step(config, first, DType::f32, engine.stream()).nll);
   config.routing_pool = "micro_batch";
-  EXPECT_NE(first_unit(run_step(config, both, DType::f32, engine)),
-            run_step(config, first, DType::f32, engine).nll);
+  EXPECT_NE(first_unit(run_step(config, both, DType::f32, engine.stream())),
+            run_step(config, first, DType::f32, engine.stream()).nll);
 }
 
 TEST(Experts, TakeTheirShareOfEachPool) {
@@ -94,7 +94,7 @@ TEST(Experts, TakeTheirShareOfEachPool) {
   for (const char* pool : {"sequence", "micro_batch"}) {
     ModelConfig config = tiny_config({"3t2i"});
     config.routing_pool = pool;
-    const StepResult step = run_step(config, tiny, DType::f32, engine);
+    const StepResult step = run_step(config, tiny, DType::f32, engine.stream());
     for (const auto& [layer, slots] : step.routing)
       for (int64_t expert = 0; expert < 5; ++expert) {
         const Candidates& group = tiny.rows.of_modality[expert < 3 ? 0 : 1];

@@ -28,16 +28,18 @@ void set_values(const Shards& shards, DType compute, float deviation) {
   for (const ShardPiece& piece : shards.pieces()) {
     const Purpose purpose("tiny " + piece.parameter->name);
     uint64_t index = static_cast<uint64_t>(piece.begin);
-    for (float& value : piece.value.values<float>()) {
+    std::vector<float> values(static_cast<size_t>(piece.value.count()));
+    for (float& value : values) {
       value = (piece.parameter->init == Init::ones ? 1 : 0) +
               deviation * static_cast<float>(random_normal(1, purpose, index++));
       if (compute == DType::bf16) value = static_cast<float>(bf16(value));
     }
+    piece.value.assign(std::span<const float>(values));
   }
 }
 
 Values widened(const Tensor& tensor) {
-  const std::span<const float> values = tensor.values<float>();
+  const std::vector<float> values = tensor.to_vector<float>();
   return {values.begin(), values.end()};
 }
 
@@ -95,9 +97,8 @@ TinyRows tiny_rows(const std::vector<std::vector<int64_t>>& documents, Modalitie
   return tiny;
 }
 
-StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compute, CpuEngine& engine,
+StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compute, Stream stream,
                     const reference::ModelRouting* replay) {
-  const Stream stream = engine.stream();
   StepResult result;
   run_ranks(1, [&](Communicator& world) {
     Transformer model(config);
@@ -119,19 +120,29 @@ StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compu
                                     static_cast<float>(tiny.host.z_loss));
     tape.backward(loss.total);
     shards.finish_step();
-    result.total = loss.total.value().values<float>()[0];
-    const std::span<const float> nll = loss.nll.values<float>();
-    result.nll.assign(nll.begin(), nll.end());
+    result.total = loss.total.value().to_vector<float>()[0];
+    result.nll = loss.nll.to_vector<float>();
     for (const ShardPiece& piece : shards.pieces()) {
       result.values[piece.parameter->name] = widened(piece.value);
       result.gradients[piece.parameter->name] = widened(piece.grad);
     }
     for (const auto& [layer, routed] : chosen) {
-      const std::span<const int32_t> index = routed.routing.index.values<int32_t>();
-      result.routing[layer] = {{index.begin(), index.end()}, routed.routing.offsets};
+      result.routing[layer] = {routed.routing.index.to_vector<int32_t>(), routed.routing.offsets};
     }
   });
   return result;
+}
+
+Roundings model_roundings(const ModelConfig& config, int64_t document) {
+  const int64_t width = config.width, head_dim = config.head_dim(), hidden = config.inner(), experts = 4;
+  const int64_t norm = width + 7, qk_norm = 2 * head_dim + 9, rope = 5;
+  const int64_t attention = width + qk_norm + rope + (head_dim + 2 * document + 8) + width + norm;
+  const int64_t router = width + 5, combine = 2 * experts;
+  const int64_t feed_forward = width + 7 + hidden + router + combine + norm;
+  const int64_t head = norm + width + config.vocab + 12;
+  // q (or k), its norm, rope, attention, wo, norm, sum; gate (or up), swiglu, down, combine, norm, sum.
+  const int64_t stored = config.layers * (7 + 6) + 1;
+  return {.terms = 3 * (config.layers * (attention + feed_forward) + head), .bf16_stores = 2 * stored};
 }
 
 }  // namespace tessera

@@ -3,6 +3,7 @@
 
 #include "layers/transformer.h"
 #include "runtime/cpu_engine.h"
+#include "tests/support/close.h"
 #include "tests/support/transformer_reference.h"
 
 namespace tessera {
@@ -30,7 +31,11 @@ struct StepResult {
 };
 /// Every parameter, norms and biases too, gets values of its own; where compute is bf16 they are bf16 numbers.
 /// replay: a routing to use instead of the model's choice.
-StepResult run_step(const ModelConfig& config, const TinyRows& rows, DType compute, CpuEngine& engine,
+StepResult run_step(const ModelConfig& config, const TinyRows& rows, DType compute, Stream stream,
                     const reference::ModelRouting* replay = nullptr);
+
+/// Rounded operations from tokens to the loss and back: the longest sums of every function on the way, with backward counted
+/// as twice forward; and the tensors that are stored on the way, as many back as forth.  document: rows of the longest one.
+Roundings model_roundings(const ModelConfig& config, int64_t document);
 
 }  // namespace tessera

@@ -14,7 +14,7 @@ class VectorClock {
  public:
   void advance(int timeline);
   void join(const VectorClock& other);
-  uint64_t operator[](int timeline) const;
+  uint64_t operator[](int timeline) const;  ///< 0 for a timeline that it never heard of
 
  private:
   std::vector<uint64_t> counts_;
@@ -26,7 +26,7 @@ struct Operation {
   VectorClock clock;  ///< of everything before it, itself included
 };
 
-/// True when a comes before b in every interleaving.
+/// True when a comes before b in every interleaving.  No operation comes before itself.
 bool happens_before(const Operation& a, const Operation& b);
 
 using OperationPointer = std::shared_ptr<const Operation>;

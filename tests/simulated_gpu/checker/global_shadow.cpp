@@ -1,0 +1,114 @@
+#include "tests/simulated_gpu/checker/global_shadow.h"
+
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "tests/simulated_gpu/checker/cell_check.h"
+#include "tests/simulated_gpu/checker/launch_checker.h"
+#include "tests/simulated_gpu/checker/live_blocks.h"
+
+namespace simulated_gpu {
+namespace {
+
+void report(ReportKind kind, std::string text, const Operation& operation) {
+  add_report({kind, std::move(text), operation.name, "", ""});
+}
+
+std::string block_text(const LiveBlock& block) {
+  return "the block of " + std::to_string(block.bytes) + " bytes at " + hexadecimal(block.address);
+}
+
+}  // namespace
+
+struct GlobalShadow::State {
+  explicit State(const Arena& memory) : blocks(memory) {}
+
+  LiveBlocks blocks;
+  History history;
+  std::optional<ShadowCells> shared_cells;
+
+  void begin(const OperationPointer& operation) {
+    if (history.operations.is_renumbering_due()) {
+      std::vector<std::span<Accessor>> cells;
+      for (auto& [address, block] : blocks.all()) cells.push_back(block.cells.all());
+      history.operations.renumber(cells);
+      shared_cells.reset();
+    }
+    history.operations.begin(operation);
+  }
+};
+
+GlobalShadow::GlobalShadow(const Arena& memory) : state_(std::make_unique<State>(memory)) {}
+GlobalShadow::~GlobalShadow() = default;
+
+void GlobalShadow::allocated(uint64_t address, uint64_t bytes, OperationPointer operation) {
+  state_->blocks.add(address, bytes, std::move(operation));
+}
+
+void GlobalShadow::released(uint64_t address, uint64_t, OperationPointer operation) {
+  LiveBlock* block = state_->blocks.find(address);
+  if (!block) return;
+  state_->begin(operation);
+  OperationIndex& operations = state_->history.operations;
+  for (const Accessor cell : block->cells.all()) {
+    if (!cell || operations.is_ordered(number_of(cell))) continue;
+    report(ReportKind::stream,
+           "gives back " + block_text(*block) + ", but nothing orders it after \"" +
+               operations.culprit(number_of(cell)).name + "\", which uses the block",
+           *operation);
+    break;
+  }
+  state_->blocks.remove(address, *operation);
+}
+
+bool GlobalShadow::touch(uint64_t address, uint64_t bytes, AccessKind kind,
+                         const OperationPointer& operation) {
+  if (bytes == 0) return true;
+  const char* verb = kind == AccessKind::read ? "reads " : "writes ";
+  LiveBlock* block = state_->blocks.find(address);
+  if (!block || !block->holds(address, bytes)) {
+    report(ReportKind::memory,
+           verb + std::to_string(bytes) + " bytes at " + hexadecimal(address) + ": " +
+               state_->blocks.whereabouts(address, bytes),
+           *operation);
+    return false;
+  }
+  state_->begin(operation);
+  if (!happens_before(*block->allocation, *operation))
+    report(ReportKind::stream,
+           verb + block_text(*block) + ", but nothing orders it after the allocation by \"" +
+               block->allocation->name + "\"",
+           *operation);
+  History& history = state_->history;
+  const Settled settled{accessor(1), accessor(history.operations.ordered_below()), 0, 0};
+  CellCheck check(history, settled, nullptr, 0, history.operations.issue());
+  const ShadowCells::Range range = block->cells.range(address - block->address, bytes);
+  if (kind == AccessKind::read) {
+    if (!check.read_run(block->cells, range, 0, 1)) check.read(block->cells, range, 0);
+  } else {
+    if (!check.write_run(block->cells, range, 0, 1)) check.write(block->cells, range, 0);
+  }
+  if (const Conflict& conflict = check.conflict(); conflict.earlier)
+    report(ReportKind::stream,
+           verb + ("byte " + std::to_string(conflict.offset)) + " of " + block_text(*block) + ", which \"" +
+               history.operations.culprit(number_of(conflict.earlier)).name + "\"" +
+               (conflict.earlier_wrote ? " wrote" : " read") +
+               "; no stream order, event or synchronisation orders the two",
+           *operation);
+  if (check.absence().lanes)
+    report(ReportKind::uninitialised,
+           verb + ("byte " + std::to_string(check.absence().offset)) + " of " + block_text(*block) +
+               ", which nobody wrote",
+           *operation);
+  return true;
+}
+
+std::unique_ptr<Observer> GlobalShadow::watch_launch(OperationPointer operation) {
+  state_->begin(operation);
+  return std::make_unique<LaunchChecker>(state_->blocks, state_->history, state_->shared_cells,
+                                         std::move(operation));
+}
+
+}  // namespace simulated_gpu

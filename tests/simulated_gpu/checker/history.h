@@ -1,0 +1,93 @@
+#pragma once
+// Numbers the accesses on a device and knows which come before which: by stream order between operations, by barriers and warp
+// synchronisations between the threads of a block, by fences with atomics between blocks.
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/simulated_gpu/checker/block_order.h"
+#include "tests/simulated_gpu/checker/operation_index.h"
+#include "tests/simulated_gpu/checker/thread_clocks.h"
+#include "tests/simulated_gpu/device/observer.h"
+
+namespace simulated_gpu {
+
+/// What the number of an access of the running launch stands for.
+struct AccessContext {
+  const ptx::Instruction* instruction = nullptr;  ///< null: a set of earlier operations
+  uint32_t block = 0;
+  uint32_t time = 0;  ///< of ThreadClocks
+  uint32_t mask = 0;  ///< lanes that executed it
+  int warp = 0;       ///< kSeveralWarps: atomics of threads of several warps of the block
+  bool is_atomic = false;
+  bool is_in_flight = false;  ///< an asynchronous copy that has not been waited for
+
+  static constexpr int kSeveralWarps = 32;
+};
+
+class History {
+ public:
+  OperationIndex operations;
+
+  void launch_begins(const LaunchInfo& launch);
+  void launch_ends();
+  void block_begins(uint32_t block);
+  void barrier(const std::vector<uint32_t>& warps);
+  void warp_synchronises(int warp, uint32_t lanes);
+  void fence(int warp, uint32_t lanes);
+  /// An atomic on global memory: may release and acquire.
+  void atomic(uint64_t address, int thread) { blocks_->atomic(address, thread, *clocks_); }
+
+  /// The number of an access.  The same for the same instruction of a warp until the warp synchronises.
+  uint32_t number_of_access(const Access& access);
+  /// The number under which a copy in flight is done from now on.
+  uint32_t number_of_completion(uint32_t in_flight);
+  /// The number of atomics of the running block by threads of several warps up to now.
+  uint32_t number_of_several_warps(const Access& access);
+  /// Null when the number stands for operations.
+  const AccessContext* context(uint32_t number) const;
+
+  /// Whether the earlier access comes before what the thread of the running block does next.  The thread is of no account
+  /// when no launch runs.
+  bool is_ordered(Accessor earlier, int thread);
+  /// Numbers of accesses in the running block begin here.
+  uint32_t block_first() const { return block_first_; }
+  /// Those from block_first() to before this are ordered before everything that the warp does next.
+  uint32_t ordered_to(int warp) const { return warps_[warp].ordered_to; }
+  /// Of two readers, neither ordered before the thread, the one to keep: readers of other operations before readers of other
+  /// blocks before readers of the own block.
+  Accessor farther_reader(Accessor kept, Accessor candidate, int thread);
+  int warps() const { return static_cast<int>(warps_.size()); }
+
+ private:
+  enum class Distance { own_block, other_block, other_operation };
+
+  Distance distance(Accessor accessor) const;
+  uint32_t add(AccessContext context);
+  bool is_ordered_within_block(Accessor earlier, const AccessContext& context, int thread) const;
+  bool is_ordered_between_blocks(Accessor earlier, const AccessContext& context, int thread) const;
+
+  struct Warp {
+    uint32_t synchronised = 0;  ///< time of its last synchronisation
+    uint32_t ordered_to = 0;
+    uint32_t in_flight = 0, completion = 0;  ///< last answer of number_of_completion
+    std::vector<uint32_t> numbers;           ///< by instruction: its latest, 0 for none
+  };
+  bool is_current(uint32_t number, const Warp& warp) const;
+
+  // Of the running launch:
+  uint32_t launch_first_ = std::numeric_limits<uint32_t>::max();
+  std::vector<AccessContext> contexts_;  ///< by number, from launch_first_
+  std::optional<ThreadClocks> clocks_;
+  std::optional<BlockOrder> blocks_;
+  std::vector<Warp> warps_;
+  int threads_ = 0;
+  uint32_t block_ = 0;
+  uint32_t block_first_ = 0;
+  uint32_t several_warps_ = 0;  ///< last answer of number_of_several_warps
+};
+
+}  // namespace simulated_gpu

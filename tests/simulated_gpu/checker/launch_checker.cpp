@@ -1,0 +1,225 @@
+#include "tests/simulated_gpu/checker/launch_checker.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+namespace simulated_gpu {
+namespace {
+
+/// Calls visit(lane) for the lanes in the mask.
+void for_each_lane(uint32_t mask, auto&& visit) {
+  for (; mask; mask &= mask - 1) visit(__builtin_ctz(mask));
+}
+
+bool releases(const ptx::Instruction& instruction) {
+  return (instruction.has(ptx::Modifier::release) || instruction.has(ptx::Modifier::acq_rel)) &&
+         !instruction.has(ptx::Modifier::cta);
+}
+
+std::string name(const LiveBlock& block) {
+  return "the block of " + std::to_string(block.bytes) + " bytes at " + hexadecimal(block.address);
+}
+
+}  // namespace
+
+LaunchChecker::LaunchChecker(LiveBlocks& blocks, History& history, std::optional<ShadowCells>& shared_cells,
+                             OperationPointer operation)
+    : blocks_(blocks), history_(history), shared_cells_(shared_cells), operation_(std::move(operation)) {}
+
+void LaunchChecker::launch_begins(const LaunchInfo& launch) {
+  launch_ = launch;
+  history_.operations.begin(operation_);
+  history_.launch_begins(launch);
+  reporter_.emplace(launch, history_);
+  block_of_instruction_.assign(launch.kernel->code.size(), nullptr);
+  // Cells of another size would be split where this launch has no need of it.
+  if (!shared_cells_ || shared_cells_->bytes() != launch.shared_bytes)
+    shared_cells_.emplace(launch.shared_bytes);
+}
+
+/// A launch may end by an exception.
+LaunchChecker::~LaunchChecker() { history_.launch_ends(); }
+
+void LaunchChecker::launch_ends() { history_.launch_ends(); }
+
+void LaunchChecker::block_begins(const uint32_t index[3]) {
+  const uint32_t linear = index[0] + launch_.grid[0] * (index[1] + launch_.grid[1] * index[2]);
+  history_.block_begins(linear);
+  reporter_->block_begins(linear);
+}
+
+uint32_t LaunchChecker::access(const Access& access) {
+  if (!access.mask) return 0;
+  switch (access.space) {
+    case ptx::Space::global:
+    case ptx::Space::constant:
+      return access_global(access);
+    case ptx::Space::shared:
+      return access_shared(access);
+    case ptx::Space::local:
+      return access_window(access, launch_.kernel->local_bytes, "local memory");
+    case ptx::Space::parameter:
+      return access_window(access, launch_.kernel->parameter_bytes, "the parameters");
+    case ptx::Space::frame:
+      return access_window(access, launch_.kernel->frame_bytes, "the parameters of functions");
+    case ptx::Space::none:
+      break;
+  }
+  reporter_->memory(access, access.mask, "in no memory");
+  return 0;
+}
+
+std::optional<LaunchChecker::Extent> LaunchChecker::extent_of(const Access& access) {
+  const int first = __builtin_ctz(access.mask);
+  const uint32_t from_first = access.mask >> first;
+  if (access.kind == AccessKind::atomic || (from_first & (from_first + 1))) return std::nullopt;
+  const int lanes = __builtin_popcount(access.mask);
+  const uint64_t* addresses = access.addresses + first;
+  bool is_contiguous = true, is_same = true;
+  for (int i = 0; i < lanes; ++i) {
+    is_contiguous &= addresses[i] == addresses[0] + static_cast<uint64_t>(i) * access.bytes_per_lane;
+    is_same &= addresses[i] == addresses[0];
+  }
+  if (is_contiguous) {
+    const uint64_t bytes = static_cast<uint64_t>(lanes) * access.bytes_per_lane;
+    return Extent{addresses[0], bytes, first, lanes, false};
+  }
+  if (is_same && access.kind == AccessKind::read)
+    return Extent{addresses[0], access.bytes_per_lane, first, lanes, true};
+  return std::nullopt;
+}
+
+bool LaunchChecker::check_together(CellCheck& check, const Access& access, ShadowCells& cells,
+                                   const Extent& extent, uint64_t offset) {
+  cells.range(offset, access.bytes_per_lane);  // every lane needs cells of its own
+  const ShadowCells::Range range = cells.range(offset, extent.bytes);
+  if (extent.is_broadcast) return check.read_broadcast(cells, range);
+  return access.kind == AccessKind::read ? check.read_run(cells, range, extent.first_lane, extent.lanes)
+                                         : check.write_run(cells, range, extent.first_lane, extent.lanes);
+}
+
+void LaunchChecker::check_lane(CellCheck& check, const Access& access, ShadowCells& cells, uint64_t offset,
+                               int lane) {
+  const ShadowCells::Range range = cells.range(offset, access.bytes_per_lane);
+  if (access.kind == AccessKind::read)
+    check.read(cells, range, lane);
+  else
+    check.write(cells, range, lane);
+}
+
+LiveBlock* LaunchChecker::block_of(const Access& access, uint64_t address) {
+  LiveBlock*& last = block_of_instruction_[static_cast<size_t>(access.instruction->index)];
+  if (last && last->holds(address, 1)) return last;
+  LiveBlock* block = blocks_.find(address);
+  if (!block) return nullptr;
+  last = block;
+  if (!happens_before(*block->allocation, *operation_))
+    reporter_->add(ReportKind::stream, *access.instruction,
+                   name(*block) + " is used, but nothing orders the launch after its allocation by \"" +
+                       block->allocation->name + "\"");
+  return block;
+}
+
+uint32_t LaunchChecker::access_global(const Access& access) {
+  const uint32_t number = history_.number_of_access(access);
+  const Settled settled{accessor(1), accessor(history_.operations.ordered_below()),
+                        accessor(history_.block_first()), accessor(history_.ordered_to(access.warp))};
+  CellCheck check(history_, settled, &access, access.warp, number);
+  if (const auto extent = extent_of(access)) {
+    LiveBlock* block = block_of(access, extent->address);
+    if (block && block->holds(extent->address, extent->bytes) &&
+        extent->address % access.bytes_per_lane == 0 &&
+        check_together(check, access, block->cells, *extent, extent->address - block->address))
+      return access.mask;
+  }
+  uint32_t outside = 0, misaligned = 0;
+  if (access.kind == AccessKind::atomic && releases(*access.instruction))
+    history_.fence(access.warp, access.mask);
+  for_each_lane(access.mask, [&](int lane) {
+    const uint64_t address = access.addresses[lane];
+    LiveBlock* block = block_of(access, address);
+    if (!block || !block->holds(address, access.bytes_per_lane)) {
+      outside |= 1u << lane;
+    } else if (address % access.bytes_per_lane) {
+      misaligned |= 1u << lane;
+    } else {
+      check_lane(check, access, block->cells, address - block->address, lane);
+      if (access.kind == AccessKind::atomic) history_.atomic(address, 32 * access.warp + lane);
+    }
+  });
+  if (outside) {
+    const uint64_t address = access.addresses[__builtin_ctz(outside)];
+    reporter_->memory(access, outside, blocks_.whereabouts(address, access.bytes_per_lane));
+  }
+  if (misaligned) reporter_->misaligned(access, misaligned);
+  const auto place = [&](int lane) { return name(*block_of(access, access.addresses[lane])); };
+  if (check.conflict().earlier) reporter_->conflict(access, check.conflict(), place(check.conflict().lane));
+  if (check.absence().lanes)
+    reporter_->absence(access, check.absence(), place(__builtin_ctz(check.absence().lanes)));
+  return access.mask & ~(outside | misaligned);
+}
+
+uint32_t LaunchChecker::access_shared(const Access& access) {
+  const uint32_t allowed = access_window(access, launch_.shared_bytes, "shared memory of the block");
+  if (allowed == 0) return 0;
+  const uint32_t number = history_.number_of_access(access);
+  const Accessor first = accessor(history_.block_first());
+  const Settled settled{first, first, first, accessor(history_.ordered_to(access.warp))};
+  CellCheck check(history_, settled, &access, access.warp, number);
+  if (allowed == access.mask)
+    if (const auto extent = extent_of(access);
+        extent && check_together(check, access, *shared_cells_, *extent, extent->address))
+      return allowed;
+  for_each_lane(allowed,
+                [&](int lane) { check_lane(check, access, *shared_cells_, access.addresses[lane], lane); });
+  if (check.conflict().earlier) reporter_->conflict(access, check.conflict(), "shared memory");
+  if (check.absence().lanes) reporter_->absence(access, check.absence(), "shared memory");
+  return allowed;
+}
+
+uint32_t LaunchChecker::access_window(const Access& access, uint64_t bytes, const char* window) const {
+  uint32_t outside = 0, misaligned = 0;
+  for_each_lane(access.mask, [&](int lane) {
+    const uint64_t address = access.addresses[lane];
+    if (address >= bytes || access.bytes_per_lane > bytes - address)
+      outside |= 1u << lane;
+    else if (address & (access.bytes_per_lane - 1))
+      misaligned |= 1u << lane;
+  });
+  if (outside)
+    reporter_->memory(access, outside,
+                      std::string("outside ") + window + ", " + std::to_string(bytes) + " bytes");
+  if (misaligned) reporter_->misaligned(access, misaligned);
+  return access.mask & ~(outside | misaligned);
+}
+
+void LaunchChecker::asynchronous_copy_done(int warp, int lane, uint64_t shared_address, uint32_t bytes) {
+  const ShadowCells::Range range = shared_cells_->range(shared_address, bytes);
+  for (size_t i = range.first; i < range.first + range.count; ++i) {
+    Accessor& writer = shared_cells_->writer()[i];
+    if (writer < accessor(history_.block_first()) || lane_of(writer) != static_cast<uint32_t>(lane)) continue;
+    const AccessContext* copy = history_.context(number_of(writer));
+    if (copy->is_in_flight && copy->warp == warp)
+      writer = accessor(history_.number_of_completion(number_of(writer)), static_cast<uint32_t>(lane));
+  }
+}
+
+void LaunchChecker::barrier_passes(const ptx::Instruction&, const std::vector<uint32_t>& warps) {
+  history_.barrier(warps);
+}
+
+void LaunchChecker::warp_synchronises(int warp, uint32_t mask) { history_.warp_synchronises(warp, mask); }
+
+void LaunchChecker::fences(int warp, uint32_t mask, bool device_scope) {
+  if (device_scope) history_.fence(warp, mask);
+}
+
+void LaunchChecker::violates(const ptx::Instruction& instruction, const char* rule, const std::string& text,
+                             int warp, uint32_t lanes) {
+  std::string who;
+  if (lanes) who = reporter_->thread(warp, __builtin_ctz(lanes)) + ": ";
+  reporter_->add(ReportKind::synchronisation, instruction, who + rule + ": " + text);
+}
+
+}  // namespace simulated_gpu
