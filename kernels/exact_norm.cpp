@@ -16,11 +16,6 @@ namespace {
 
 using Squares = unsigned __int128;
 
-template <Backend B>
-float largest_of(const Tensor& x, Stream stream);
-template <Backend B>
-Squares squares_of(const Tensor& x, float largest, Stream stream);
-
 /// Memory for one result of every task, as values of Part.
 template <class Part>
 struct Parts {
@@ -35,8 +30,19 @@ struct Parts {
   }
 };
 
+}  // namespace
+
+float largest_magnitude(const Tensor& x, Stream stream) {
+  const Check check{"largest_magnitude", stream};
+  check.present("x", x);
+  check.count("x", x, x.count(), DType::f32);
+  float largest = 0;
+  on_backend(stream, [&]<Backend B>() { largest = largest_magnitude<B>(x, stream); });
+  return largest;
+}
+
 template <>
-float largest_of<Backend::cpu>(const Tensor& x, Stream stream) {
+float largest_magnitude<Backend::cpu>(const Tensor& x, Stream stream) {
   TraceRange range(engine_of(stream).trace, "largest_magnitude");
   auto* const largest = cpu::select(stream, avx2::largest_bits, avx512::largest_bits);
   const Parts<int32_t> parts(x.count(), stream);
@@ -48,8 +54,19 @@ float largest_of<Backend::cpu>(const Tensor& x, Stream stream) {
   return std::bit_cast<float>(all);
 }
 
+Squares scaled_squares(const Tensor& x, float largest, Stream stream) {
+  const Check check{"scaled_squares", stream};
+  check.present("x", x);
+  check.count("x", x, x.count(), DType::f32);
+  TESSERA_CHECK(largest > 0 && std::isfinite(largest), check.op,
+                ": largest must be positive and finite, got ", largest);
+  Squares squares = 0;
+  on_backend(stream, [&]<Backend B>() { squares = scaled_squares<B>(x, largest, stream); });
+  return squares;
+}
+
 template <>
-Squares squares_of<Backend::cpu>(const Tensor& x, float largest, Stream stream) {
+Squares scaled_squares<Backend::cpu>(const Tensor& x, float largest, Stream stream) {
   TraceRange range(engine_of(stream).trace, "scaled_squares");
   auto* const squares = cpu::select(stream, avx2::scaled_squares_range, avx512::scaled_squares_range);
   const Parts<Squares> parts(x.count(), stream);
@@ -59,28 +76,6 @@ Squares squares_of<Backend::cpu>(const Tensor& x, float largest, Stream stream) 
   Squares all = 0;
   for (const Squares part : parts.values()) all += part;
   return all;
-}
-
-}  // namespace
-
-float largest_magnitude(const Tensor& x, Stream stream) {
-  const Check check{"largest_magnitude", stream};
-  check.present("x", x);
-  check.count("x", x, x.count(), DType::f32);
-  float largest = 0;
-  on_backend(stream, [&]<Backend B>() { largest = largest_of<B>(x, stream); });
-  return largest;
-}
-
-Squares scaled_squares(const Tensor& x, float largest, Stream stream) {
-  const Check check{"scaled_squares", stream};
-  check.present("x", x);
-  check.count("x", x, x.count(), DType::f32);
-  TESSERA_CHECK(largest > 0 && std::isfinite(largest), check.op,
-                ": largest must be positive and finite, got ", largest);
-  Squares squares = 0;
-  on_backend(stream, [&]<Backend B>() { squares = squares_of<B>(x, largest, stream); });
-  return squares;
 }
 
 }  // namespace tessera::kernels

@@ -6,11 +6,16 @@
 //   norm = largest sqrt(squares / 2^52), formed by the caller after both were combined over ranks
 //
 // x f32 of any shape; largest > 0 and finite for squares.  Quotient and square are rounded in f64.
-// Throws Error on another dtype.
+// Throws Error on another dtype.  Returns when the value is on the host, on every backend.
 
 #include "runtime/tensor.h"
 
 namespace tessera::kernels {
+
+template <Backend B>
+float largest_magnitude(const Tensor& x, Stream stream);
+template <Backend B>
+unsigned __int128 scaled_squares(const Tensor& x, float largest, Stream stream);
 
 float largest_magnitude(const Tensor& x, Stream stream);
 unsigned __int128 scaled_squares(const Tensor& x, float largest, Stream stream);

@@ -8,6 +8,7 @@
 #include "kernels/backend.h"
 #include "kernels/check.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/rope_frequencies.h"
 
 namespace tessera::kernels {
 namespace {
@@ -31,27 +32,6 @@ struct Rope {
 namespace tessera::kernels {
 namespace {
 
-/// Natural logarithm of x > 0 by + - * / alone, so that no C library decides its bits: x = 2^n m, s = (m - 1) / (m + 1),
-/// log m = 2 (s + s^3 / 3 + ... + s^21 / 21).
-double logarithm(double x) {
-  int n = 0;
-  double m = std::frexp(x, &n);
-  if (m < 0.70710678118654752) m *= 2, n -= 1;
-  const double s = (m - 1) / (m + 1);
-  double series = 0;
-  for (int k = 21; k >= 1; k -= 2) series = series * (s * s) + 2.0 / k;
-  return n * 0.69314718055994531 + s * series;
-}
-
-/// e^x likewise: x = n ln 2 + r, Taylor series of e^r up to r^14.
-double exponential(double x) {
-  const double n = std::nearbyint(x / 0.69314718055994531);
-  const double r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
-  double series = 1;
-  for (int k = 14; k >= 1; --k) series = 1 + series * r / k;
-  return std::ldexp(series, static_cast<int>(n));
-}
-
 void check_rope(const Check& check, const Tensor& x, const Tensor& positions, const Tensor& y, double base) {
   check.floats("x", x, 3);
   TESSERA_CHECK(x.shape()[2] % 2 == 0, check.op, ": head_dim must be even, got ", x.shape());
@@ -71,9 +51,7 @@ void rotate(const char* op, const Tensor& x, const Tensor& positions, const Tens
   const Tensor scratch =
       Tensor::empty({head_dim / 2, static_cast<int64_t>(sizeof(double))}, DType::u8, stream);
   auto* const frequencies = reinterpret_cast<double*>(scratch.data<uint8_t>());
-  for (int64_t i = 0; i < head_dim / 2; ++i)
-    frequencies[i] =
-        exponential(static_cast<double>(-2 * i) / static_cast<double>(head_dim) * logarithm(base));
+  rope_frequencies({frequencies, static_cast<size_t>(head_dim / 2)}, base);
   visit_float(x.dtype(), [&]<class T>() {
     const Rope<T> arguments{x.data<T>(), positions.data<int32_t>(), frequencies, y.data<T>(), heads, head_dim,
                             direction};

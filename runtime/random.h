@@ -50,8 +50,7 @@ constexpr uint64_t random_below(uint64_t seed, Purpose purpose, uint64_t index, 
                                64);
 }
 
-/// Standard normal, by inverting the distribution function.  Uses + - * / and sqrt alone, so that every machine gives
-/// the same bits.  Source: Wichura, Algorithm AS 241, 1988 (relative accuracy 1e-16).
+/// Standard normal: normal_quantile (runtime/normal_quantile.h) of random_uniform.
 double random_normal(uint64_t seed, Purpose purpose, uint64_t index);
 
 /// A permutation of [0, count) drawn by (seed, purpose), evaluated at one position in constant time: a Feistel network
