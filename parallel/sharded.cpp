@@ -6,40 +6,16 @@
 #include <optional>
 #include <utility>
 
-#include "kernels/backend.h"
-#include "kernels/cpu/parallel_for.h"
 #include "kernels/exact_norm.h"
+#include "kernels/fill.h"
 #include "kernels/pointwise.h"
+#include "kernels/random_fill.h"
 #include "parallel/collectives.h"
 #include "runtime/random.h"
 #include "runtime/stream.h"
 
 namespace tessera {
 namespace {
-
-constexpr int64_t kDrawn = 1 << 14;  // numbers drawn by one thread at a time, about a millisecond
-
-void fill(const Tensor& tensor, float value) {
-  kernels::on_backend(tensor.stream(), [&]<Backend B>() {
-    static_assert(B == Backend::cpu);
-    std::ranges::fill(tensor.values<float>(), value);
-  });
-}
-
-void draw(const ShardPiece& piece, uint64_t seed, float deviation) {
-  const Stream stream = piece.value.stream();
-  kernels::on_backend(stream, [&]<Backend B>() {
-    static_assert(B == Backend::cpu);
-    const Purpose purpose(piece.parameter->name);
-    const std::span<float> values = piece.value.values<float>();
-    kernels::cpu::parallel_for(stream, piece.value.count(), kDrawn, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        values[static_cast<size_t>(i)] =
-            deviation *
-            static_cast<float>(random_normal(seed, purpose, static_cast<uint64_t>(piece.begin + i)));
-    });
-  });
-}
 
 /// A trace range where there is a trace: meta streams have none.
 class Range {
@@ -76,12 +52,13 @@ void ShardGroup::bind(std::vector<Parameter*> parameters, Communicator& communic
   for (const ShardPiece& piece : pieces()) {
     switch (piece.parameter->init) {
       case Init::normal:
-        draw(piece, seed, deviation);
+        kernels::fill_normal(piece.value, {seed, Purpose(piece.parameter->name), piece.begin, deviation},
+                             stream);
         break;
       case Init::zeros:
         break;
       case Init::ones:
-        fill(piece.value, 1);
+        kernels::fill(piece.value, 1, stream);
         break;
     }
   }
@@ -157,11 +134,11 @@ void ShardGroup::reduce() {
                 parameters_[0]->name, " outside a round, or a second time in it");
   int64_t offset = 0;
   for (Parameter* parameter : parameters_) {
-    if (!parameter->has_grad) fill(parameter->grad, 0);
+    if (!parameter->has_grad) kernels::fill(parameter->grad, 0, stream_);
     parameter->grad = Tensor();
     offset += parameter->shape.count();
   }
-  fill(whole_grad_.slice(offset, {whole_grad_.count() - offset}), 0);
+  kernels::fill(whole_grad_.slice(offset, {whole_grad_.count() - offset}), 0, stream_);
   exchange(std::exchange(whole_grad_, Tensor()));
   drop();
 }
@@ -216,7 +193,7 @@ void ShardGroup::finish_step() {
   if (sum)
     copy(sum, shard_grad_);
   else
-    fill(shard_grad_, 0);
+    kernels::fill(shard_grad_, 0, stream_);
 }
 
 ShardGroup::Use::Use(ShardGroup& group) : group_(group) {
