@@ -1,5 +1,7 @@
 #include "tests/simulated_gpu/checker/launch_reporter.h"
 
+#include <sstream>
+
 #include "tests/simulated_gpu/checker/live_blocks.h"
 #include "tests/simulated_gpu/checker/source_names.h"
 
@@ -7,8 +9,10 @@ namespace simulated_gpu {
 namespace {
 
 std::string coordinates(uint64_t index, const uint32_t extent[3]) {
-  return "(" + std::to_string(index % extent[0]) + "," + std::to_string(index / extent[0] % extent[1]) + "," +
-         std::to_string(index / extent[0] / extent[1]) + ")";
+  std::ostringstream text;
+  text << "(" << index % extent[0] << "," << index / extent[0] % extent[1] << ","
+       << index / extent[0] / extent[1] << ")";
+  return text.str();
 }
 
 const char* verb(AccessKind kind) {

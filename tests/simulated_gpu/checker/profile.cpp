@@ -16,8 +16,8 @@ struct InstructionCounts {
   std::string file;
   int line;
   Flops flops;
-  uint64_t warps = 0, threads = 0;
-  bool was_taken = false, was_not_taken = false;
+  uint64_t warps, threads;
+  bool was_taken, was_not_taken;
   Traffic traffic;
 };
 
@@ -34,7 +34,7 @@ KernelCounts counts_of(const ptx::Kernel& kernel) {
   counts.name = kernel_name(kernel);
   for (const ptx::Instruction& instruction : kernel.code) {
     const std::string file = kernel.module ? kernel.module->files[static_cast<size_t>(instruction.file)] : "";
-    counts.code.push_back({file, instruction.line, flops_of(instruction)});
+    counts.code.push_back({file, instruction.line, flops_of(instruction), 0, 0, false, false, {}});
   }
   return counts;
 }
@@ -108,13 +108,13 @@ KernelProfile sum(const KernelCounts& counts) {
     profile.thread_instructions += instruction.threads;
     profile.flops +=
         instruction.flops.per_lane * instruction.threads + instruction.flops.per_warp * instruction.warps;
-    profile.traffic += instruction.traffic;
+    profile += instruction.traffic;
     if (instruction.file.empty()) continue;
     LineProfile& line = lines[{instruction.file, instruction.line}];
     line.file = instruction.file;
     line.line = instruction.line;
     line.warp_instructions += instruction.warps;
-    line.traffic += instruction.traffic;
+    line += instruction.traffic;
   }
   for (auto& [place, line] : lines) profile.lines.push_back(std::move(line));
   return profile;
@@ -136,7 +136,7 @@ Json to_json(const KernelProfile& profile) {
   json["warp_instructions"] = profile.warp_instructions;
   json["thread_instructions"] = profile.thread_instructions;
   json["flops"] = profile.flops;
-  put(json, profile.traffic);
+  put(json, profile);
   json["global_unique_bytes_read"] = profile.global_unique_bytes_read;
   json["global_unique_bytes_written"] = profile.global_unique_bytes_written;
   for (const LaunchShape& shape : profile.launch_shapes)
@@ -144,7 +144,7 @@ Json to_json(const KernelProfile& profile) {
   json["lines"] = Json::array();
   for (const LineProfile& line : profile.lines) {
     Json entry = {{"file", line.file}, {"line", line.line}, {"warp_instructions", line.warp_instructions}};
-    put(entry, line.traffic);
+    put(entry, line);
     json["lines"].push_back(std::move(entry));
   }
   return json;

@@ -27,19 +27,17 @@ struct Traffic {
   Traffic& operator+=(const Traffic& other);
 };
 
-struct LineProfile {
+struct LineProfile : Traffic {
   std::string file;
   int line = 0;
   uint64_t warp_instructions = 0;
-  Traffic traffic;
 };
 
 /// Sums over all launches of one kernel.
-struct KernelProfile {
+struct KernelProfile : Traffic {
   std::string kernel;  ///< demangled
   uint64_t launches = 0, warp_instructions = 0, thread_instructions = 0;
   uint64_t flops = 0;  ///< multiply-add counts two; tensor-core instructions by their shape; flops.h
-  Traffic traffic;
   /// Distinct bytes that each launch read and wrote, whatever the order: the least traffic that could do.
   uint64_t global_unique_bytes_read = 0, global_unique_bytes_written = 0;
   std::vector<LaunchShape> launch_shapes;  ///< the distinct ones
