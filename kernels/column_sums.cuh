@@ -1,6 +1,6 @@
 #pragma once
-// Sums over the rows of a matrix, such as the gradient of a norm's weight, in two steps: every block adds up the rows that
-// its groups (row_group.cuh) meet, then the sums of the blocks are added, in an order that the shape alone decides.
+// Sums over the rows of a matrix, such as the gradient of a norm's weight, in two steps: every block adds up the rows
+// that its groups (row_group.cuh) meet, then the sums of the blocks are added, in an order that the shape alone decides.
 // Between the steps a block's sums lie as its threads hold them: element e of member m at e threads + m.
 
 #include "kernels/row_group.cuh"

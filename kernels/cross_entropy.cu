@@ -10,8 +10,8 @@ namespace {
 constexpr int kThreads = 512;
 constexpr int N = kVectorElements<float>;
 
-/// sum_i exp(x_i - largest) over the values added so far.  Source: Milakov and Gimelshein, Online normalizer calculation for
-/// softmax, 2018.
+/// sum_i exp(x_i - largest) over the values added so far.
+/// Source: Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
 struct LogSum {
   float largest = -INFINITY, sum = 0;
 

@@ -8,7 +8,7 @@
 // logits [rows, vocab > 0] f32;  targets [rows] i32 in [-1, vocab): -1 is not scored, its nll, log_sum and gradient are 0
 // nll, log_sum [rows] f32
 // Backward writes dlogits over logits: there is one buffer of this size.
-// Throws Error on a shape or dtype mismatch and, on the host, on a target out of range.
+// Throws Error on a shape or dtype mismatch and on a target out of range; on a GPU the stream throws it later (README.md).
 // Source of the z-loss: Chameleon (arXiv 2405.09818), 2.3.
 
 #include "runtime/tensor.h"

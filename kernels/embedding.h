@@ -5,7 +5,7 @@
 //
 // ids [rows] i32 in [0, vocab)   table [vocab, width], y, dy [rows, width]  f32 or bf16, table and y alike
 // dtable [vocab, width] f32; overwritten, zero for ids that do not occur
-// Throws Error on a shape or dtype mismatch and, on the host, on an id out of range.
+// Throws Error on a shape or dtype mismatch and on an id out of range; on a GPU the stream throws it later (README.md).
 
 #include "runtime/tensor.h"
 

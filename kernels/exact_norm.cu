@@ -24,8 +24,8 @@ __device__ void for_share(const float* x, int64_t count, const Body& body) {
   }
 }
 
-/// largest: bits of the largest |x|, which compare like whole numbers; those of a NaN exceed those of infinity.  Atomics on
-/// whole numbers give one result in any order.
+/// largest: bits of the largest |x|, which compare like whole numbers; those of a NaN exceed those of infinity.
+/// Atomics on whole numbers give one result in any order.
 template <bool kVectors>
 __global__ void __launch_bounds__(kThreads)
     largest_bits(const float* __restrict__ x, int64_t count, int* largest) {
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kThreads)
 
 using Word = unsigned long long;  // what atomicAdd takes
 
-/// Sums of the lower and of the upper 32 bits of the squares, neither of which overflows below 2^32 elements per thread.
+/// Sums of the lower and of the upper 32 bits of the squares, which do not overflow below 2^32 elements.
 struct Squares {
   Word lower, upper;
 };

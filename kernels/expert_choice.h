@@ -7,7 +7,8 @@
 //        [pools[p], pools[p + 1])
 // chosen [experts, sum_p counts[p]] i32: for each expert, pool after pool, the counts[p] candidate rows (as row numbers of
 //        scores) with the highest scores, in increasing order of row; equal scores: the lower row wins
-// Throws Error when counts[p] is negative or exceeds the pool, or on a shape or dtype mismatch.
+// Throws Error when counts[p] is negative or exceeds the pool, on a shape or dtype mismatch, and on candidates that are
+// out of range or do not increase; for these, on a GPU, the stream throws it later (README.md).
 // Source: Zhou et al., Mixture-of-experts with expert choice routing (arXiv 2202.09368), section 3.
 
 #include <span>

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/fill.h"
 #include "kernels/launch.cuh"
 #include "kernels/reduce.cuh"
 #include "kernels/rows.cuh"
@@ -111,7 +110,7 @@ void pick<Backend::cuda>(const Tensor& x, const Tensor& index, std::span<const i
 template <>
 void pick_backward<Backend::cuda>(const Tensor& dy, const Tensor& index, std::span<const int64_t> columns,
                                   const Tensor& dx, Stream stream) {
-  fill<Backend::cuda>(dx, 0, stream);
+  cuda_engine_of(stream).zero(dx.bytes_data(), dx.bytes());
   launch_picked("pick_backward", &put_elements, index, columns, dx.shape()[0], dy.data<float>(),
                 dx.data<float>(), stream);
 }

@@ -13,7 +13,7 @@
 // empty handles: then gates are 1.  index, slots [slots] i32, offsets [rows + 1] i32.
 // pick: x, dx [rows, cols] f32, y, dy [slots] f32; columns: cols + 1 slot numbers from 0 to slots, not decreasing, host;
 // an index occurs once per column.
-// Throws Error on a shape or dtype mismatch and, on the host, on an index out of range.
+// Throws Error on a shape or dtype mismatch and on an index out of range; on a GPU the stream throws it later (README.md).
 
 #include <span>
 

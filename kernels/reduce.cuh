@@ -29,8 +29,8 @@ __device__ T warp_reduce(T value, Op op, int lanes = kWarp) {
   return value;
 }
 
-/// Over groups of neighbouring threads of a block of whole groups; threads: of a group, a power of two, the same for the
-/// whole block.
+/// Over groups of neighbouring threads of a block of whole groups; threads: of a group, a power of two, the same for
+/// the whole block.
 template <class T, class Op>
 __device__ T group_reduce(T value, Op op, int threads) {
   value = warp_reduce(value, op, min(threads, kWarp));

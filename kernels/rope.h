@@ -4,7 +4,8 @@
 //
 // x, y, dy, dx [rows, heads, head_dim]  f32 or bf16; head_dim even; y may be x, dx may be dy
 // positions [rows] i32, not negative    base > 1; 10000 in the source
-// Angles are formed and reduced in f64.  Throws Error on an odd head_dim or a shape or dtype mismatch.
+// Angles are formed and reduced in f64.  Throws Error on an odd head_dim, a shape or dtype mismatch, and on a negative
+// position; for this, on a GPU, the stream throws it later (README.md).
 // Source: Su et al., RoFormer, 2021, eq. 34.
 
 #include "runtime/tensor.h"
