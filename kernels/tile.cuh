@@ -126,7 +126,8 @@ __device__ __forceinline__ void put(AnyTile tile, int row, int column, const Acc
   }
 }
 
-/// Writes tile rows [first, first + count), count a multiple of 8, to the rows of a matrix that exist, by threads thread, thread + threads, ...
+/// Writes tile rows [first, first + count), count a multiple of 8, to the rows and columns of a matrix that exist.  Shared
+/// by `threads` threads, of which this is number `thread`.
 template <class AnyTile>
 __device__ __forceinline__ void write(AnyTile tile, int first, int count, const Rows<bf16>& to, int thread,
                                       int threads) {
