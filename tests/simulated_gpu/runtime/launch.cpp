@@ -42,7 +42,7 @@ void run(const Launch& launch, Device& device, const OperationPointer& operation
     std::fprintf(stderr, "simulated GPU: %s: %s\n", operation->name.c_str(), outcome.text.c_str());
 }
 
-void enqueue_launch(const Function& function, const LaunchShape& shape, void** arguments,
+void enqueue_launch(const Function& function, const LaunchConfiguration& shape, void** arguments,
                     CUstream_st& stream) {
   OperationPointer operation = next_operation(stream, "launch " + function.name);
   Launch launch{function.kernel,
@@ -57,7 +57,7 @@ void enqueue_launch(const Function& function, const LaunchShape& shape, void** a
   });
 }
 
-cudaError_t launch_kernel(const void* host_function, const LaunchShape& shape, void** arguments,
+cudaError_t launch_kernel(const void* host_function, const LaunchConfiguration& shape, void** arguments,
                           cudaStream_t handle) {
   CUstream_st* stream = stream_of(handle, "launch");
   if (!stream || stream->device.index != current_device_index()) return cudaErrorInvalidResourceHandle;
@@ -69,20 +69,20 @@ cudaError_t launch_kernel(const void* host_function, const LaunchShape& shape, v
   return cudaSuccess;
 }
 
-struct Configuration {
-  LaunchShape shape;
+struct PushedConfiguration {
+  LaunchConfiguration shape;
   cudaStream_t stream;
 };
 
 /// <<<>>> pushes, the kernel's stub pops, on the same thread.
-std::vector<Configuration>& configurations() {
-  thread_local std::vector<Configuration> stack;
+std::vector<PushedConfiguration>& configurations() {
+  thread_local std::vector<PushedConfiguration> stack;
   return stack;
 }
 
 }  // namespace
 
-cudaError_t check_shape(const LaunchShape& shape, const Function& function, const Device& device) {
+cudaError_t check_shape(const LaunchConfiguration& shape, const Function& function, const Device& device) {
   const unsigned grid[3] = {shape.grid.x, shape.grid.y, shape.grid.z};
   const unsigned block[3] = {shape.block.x, shape.block.y, shape.block.z};
   uint64_t threads = 1;
@@ -116,7 +116,7 @@ unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t dynamic_share
 
 cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* dynamic_shared_bytes, void* stream) {
   if (configurations().empty()) return remember(cudaErrorMissingConfiguration);
-  const Configuration top = configurations().back();
+  const PushedConfiguration top = configurations().back();
   configurations().pop_back();
   *grid = top.shape.grid;
   *block = top.shape.block;
@@ -151,7 +151,8 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* configuration, const v
       throw std::runtime_error("cudaLaunchKernelExC: launch attribute " +
                                std::to_string(configuration->attrs[0].id) + " is not simulated");
     }
-    const LaunchShape shape{configuration->gridDim, configuration->blockDim, configuration->dynamicSmemBytes};
+    const LaunchConfiguration shape{configuration->gridDim, configuration->blockDim,
+                                    configuration->dynamicSmemBytes};
     return launch_kernel(function, shape, arguments, configuration->stream);
   });
 }

@@ -9,12 +9,12 @@
 
 namespace simulated_gpu {
 
-struct LaunchShape {
+struct LaunchConfiguration {
   dim3 grid, block;
   size_t dynamic_shared_bytes;
 };
 
 /// What the real call returns for a shape that the device or the kernel does not allow.
-cudaError_t check_shape(const LaunchShape& shape, const Function& function, const Device& device);
+cudaError_t check_shape(const LaunchConfiguration& shape, const Function& function, const Device& device);
 
 }  // namespace simulated_gpu

@@ -4,6 +4,7 @@
 #include <cxxabi.h>
 #include <fatbinary_section.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -92,12 +93,10 @@ void place_variables(ptx::Module& module, Device& device) {
   for (auto& [name, variable] : module.variables) {
     const uint64_t address = device.memory.allocate(variable.bytes);
     if (address == 0) throw std::runtime_error("no device memory left for variable " + name);
-    const OperationPointer operation = host_operation("initialise " + name);
-    device.shadow.allocated(address, variable.bytes, operation);
-    device.shadow.touch(address, variable.bytes, AccessKind::write, operation);
+    device.shadow.allocated(address, variable.bytes, host_operation("allocate " + name));
+    device.shadow.touch(address, variable.bytes, AccessKind::write, host_operation("initialise " + name));
     std::memset(device.memory.at(address), 0, variable.bytes);
-    if (!variable.initial.empty())
-      std::memcpy(device.memory.at(address), variable.initial.data(), variable.initial.size());
+    std::copy(variable.initial.begin(), variable.initial.end(), device.memory.at(address));
     module.bind(name, address);
     variable.address = address;
   }

@@ -16,7 +16,6 @@ struct State {
   VectorClock host;
   double host_time = 0;
   int timelines = 1;  ///< 0 is the host
-  int ordinals = 0;
 };
 
 State& state() {
@@ -124,7 +123,10 @@ CUstream_st& legacy_stream(Device& device) {
 
 CUstream_st& add_stream(Device& device, unsigned flags, int priority) {
   auto& streams = state().streams;
-  streams.push_back(std::make_unique<CUstream_st>(device, flags, priority, state().ordinals++));
+  const auto ordinal = std::count_if(streams.begin(), streams.end(), [](const auto& stream) {
+    return !stream->is_destroyed && stream->ordinal >= 0;
+  });
+  streams.push_back(std::make_unique<CUstream_st>(device, flags, priority, int(ordinal)));
   return *streams.back();
 }
 

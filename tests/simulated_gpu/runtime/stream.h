@@ -45,7 +45,7 @@ struct CUstream_st {
   simulated_gpu::Device& device;
   const unsigned flags;
   const int priority;
-  const int ordinal;  ///< in order of creation, for starve:K; -1 for the default stream
+  const int ordinal;  ///< live streams when it was made, for starve:K; -1: the default stream
   const int timeline;
   bool is_destroyed = false;  ///< its queue still runs out
   simulated_gpu::VectorClock clock;

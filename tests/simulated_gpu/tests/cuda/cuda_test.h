@@ -14,9 +14,7 @@ namespace simulated_gpu::tests {
 
 class CudaTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    start({});
-  }
+  void SetUp() override { start({}); }
 
   /// The test fails when it leaves a report that it did not take.
   void TearDown() override {
@@ -55,7 +53,8 @@ class CudaTest : public ::testing::Test {
     T* staging = pinned_memory<T>(values.size());
     std::copy(values.begin(), values.end(), staging);
     T* device = device_memory<T>(values.size());
-    EXPECT_EQ(cudaSuccess, cudaMemcpyAsync(device, staging, values.size() * sizeof(T), cudaMemcpyHostToDevice, stream));
+    EXPECT_EQ(cudaSuccess,
+              cudaMemcpyAsync(device, staging, values.size() * sizeof(T), cudaMemcpyHostToDevice, stream));
     EXPECT_EQ(cudaSuccess, cudaStreamSynchronize(stream));
     return device;
   }
@@ -63,7 +62,8 @@ class CudaTest : public ::testing::Test {
   template <class T>
   std::vector<T> to_host(const T* device, size_t count) {
     T* staging = pinned_memory<T>(count);
-    EXPECT_EQ(cudaSuccess, cudaMemcpyAsync(staging, device, count * sizeof(T), cudaMemcpyDeviceToHost, stream));
+    EXPECT_EQ(cudaSuccess,
+              cudaMemcpyAsync(staging, device, count * sizeof(T), cudaMemcpyDeviceToHost, stream));
     EXPECT_EQ(cudaSuccess, cudaStreamSynchronize(stream));
     return std::vector<T>(staging, staging + count);
   }

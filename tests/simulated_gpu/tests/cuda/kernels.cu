@@ -65,7 +65,9 @@ void launch_shared_sum(const float* x, float* sum, int threads, size_t shared_by
   shared_sum<<<1, unsigned(threads), shared_bytes, stream>>>(x, sum);
 }
 
-void launch_bounded(float* x, int threads, cudaStream_t stream) { bounded<<<1, unsigned(threads), 0, stream>>>(x); }
+void launch_bounded(float* x, int threads, cudaStream_t stream) {
+  bounded<<<1, unsigned(threads), 0, stream>>>(x);
+}
 
 void launch_trap(cudaStream_t stream) { trap<<<1, 32, 0, stream>>>(); }
 
