@@ -54,6 +54,7 @@ __device__ __forceinline__ void add_weighted(Accumulator (&sum)[1][kDimOver8],
   }
 }
 
+/// tensors: those that tiles are copied from and to.
 inline AttentionShape attention_shape(const Tensor& q, const AttentionOptions& options,
                                       const DeviceRowTiles& tiles, std::initializer_list<Tensor> tensors) {
   const bool by_16_bytes = std::all_of(tensors.begin(), tensors.end(), [](const Tensor& tensor) {
