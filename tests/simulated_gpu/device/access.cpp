@@ -9,16 +9,23 @@ using ptx::Space;
 
 const char* name_of(Space space) {
   switch (space) {
-    case Space::global: return "global";
-    case Space::shared: return "shared";
-    case Space::local: return "local";
-    case Space::constant: return "constant";
-    case Space::parameter: return "parameter";
-    default: return "frame";
+    case Space::global:
+      return "global";
+    case Space::shared:
+      return "shared";
+    case Space::local:
+      return "local";
+    case Space::constant:
+      return "constant";
+    case Space::parameter:
+      return "parameter";
+    default:
+      return "frame";
   }
 }
 
-[[noreturn]] void refuse(Warp& warp, const Step& step, const char* rule, const std::string& text, uint32_t lane) {
+[[noreturn]] void refuse(Warp& warp, const Step& step, const char* rule, const std::string& text,
+                         uint32_t lane) {
   warp.block->observer.violates(*step.instruction, rule, text, warp.index, 1u << lane);
   throw Trapped(text + " in '" + step.instruction->text + "'");
 }
@@ -26,17 +33,22 @@ const char* name_of(Space space) {
 }  // namespace
 
 View view_of(Warp& warp, Space space) {
-  Block& block = *warp.block;
+  ThreadBlock& block = *warp.block;
   switch (space) {
-    case Space::shared: return {space, block.shared.data(), 0, block.shared.size(), 0};
-    case Space::local: return {space, warp.local.data(), 0, warp.local.size() / 32, warp.local.size() / 32};
-    case Space::frame: return {space, warp.frame.data(), 0, warp.frame.size() / 32, warp.frame.size() / 32};
+    case Space::shared:
+      return {space, block.shared.data(), 0, block.shared.size(), 0};
+    case Space::local:
+      return {space, warp.local.data(), 0, warp.local.size() / 32, warp.local.size() / 32};
+    case Space::frame:
+      return {space, warp.frame.data(), 0, warp.frame.size() / 32, warp.frame.size() / 32};
     case Space::parameter: {
       // Parameters are read only: no store to this space gets past its decoder.
       auto* data = const_cast<std::byte*>(block.launch.parameters.data());
       return {space, data, 0, block.launch.parameters.size(), 0};
     }
-    default: return {space, block.memory.at(block.memory.base()), block.memory.base(), block.memory.capacity(), 0};
+    default:
+      return {space, block.memory.at(block.memory.base()), block.memory.base(), block.memory.range_bytes(),
+              0};
   }
 }
 
@@ -70,24 +82,29 @@ Space resolve_generic(uint64_t& address) {
 }
 
 uint32_t check_access(Warp& warp, const Step& step, const View& view, AccessKind kind, uint32_t mask,
-                      const Addresses& addresses, uint32_t bytes, bool is_asynchronous) {
+                      const Addresses& addresses, uint32_t bytes, AccessForm form) {
   if (view.space != Space::frame) {
-    mask = warp.block->observer.access(
-        {step.instruction, view.space, kind, warp.index, mask, addresses.data(), bytes, is_asynchronous});
+    mask = warp.block->observer.access({step.instruction, view.space, kind, warp.index, mask,
+                                        addresses.data(), bytes, form.is_asynchronous});
   }
   for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
     const auto lane = static_cast<uint32_t>(__builtin_ctz(rest));
     const uint64_t offset = addresses[lane] - view.begin;
     if (offset >= view.bytes || view.bytes - offset < bytes) {
-      refuse(warp, step, "address",
-             "address " + std::to_string(addresses[lane]) + " lies outside " + name_of(view.space) + " memory", lane);
+      refuse(
+          warp, step, "address",
+          "address " + std::to_string(addresses[lane]) + " lies outside " + name_of(view.space) + " memory",
+          lane);
     }
-    if ((addresses[lane] & (bytes - 1)) != 0) {
+    if ((addresses[lane] & (form.alignment - 1)) != 0) {
       refuse(warp, step, "alignment",
-             "address " + std::to_string(addresses[lane]) + " is not a multiple of " + std::to_string(bytes), lane);
+             "address " + std::to_string(addresses[lane]) + " is not a multiple of " +
+                 std::to_string(form.alignment),
+             lane);
     }
   }
-  if (kind != AccessKind::read && mask != 0 && (view.space == Space::constant || view.space == Space::parameter)) {
+  if (kind != AccessKind::read && mask != 0 &&
+      (view.space == Space::constant || view.space == Space::parameter)) {
     refuse(warp, step, "address", std::string(name_of(view.space)) + " memory is read only",
            static_cast<uint32_t>(__builtin_ctz(mask)));
   }

@@ -18,7 +18,9 @@ struct View {
   std::byte* data;
   uint64_t begin, bytes, lane_stride;
 
-  std::byte* at(uint32_t lane, uint64_t address) const { return data + lane * lane_stride + (address - begin); }
+  std::byte* at(uint32_t lane, uint64_t address) const {
+    return data + lane * lane_stride + (address - begin);
+  }
 };
 
 View view_of(Warp& warp, ptx::Space space);
@@ -29,9 +31,14 @@ void read_addresses(const Warp& warp, const Step& step, size_t slot, uint32_t ma
 /// The space that a generic address falls into; the address becomes one of that space.
 ptx::Space resolve_generic(uint64_t& address);
 
+struct AccessForm {
+  uint32_t alignment;  ///< of every address
+  bool is_asynchronous = false;
+};
+
 /// Asks the observer, then checks range and alignment of the lanes that it allows; returns them.  Throws Trapped.
 uint32_t check_access(Warp& warp, const Step& step, const View& view, AccessKind kind, uint32_t mask,
-                      const Addresses& addresses, uint32_t bytes, bool is_asynchronous = false);
+                      const Addresses& addresses, uint32_t bytes, AccessForm form);
 
 /// Bit of Step::option of every memory instruction whose address register has 4 bytes.
 inline constexpr uint32_t kNarrowAddress = 1u << 31;
@@ -39,13 +46,13 @@ inline constexpr uint32_t kNarrowAddress = 1u << 31;
 /// perform(view, addresses, lanes) for the lanes of each space that the step's addresses fall into, after check_access.
 /// Returns all lanes that were allowed.
 template <class Perform>
-uint32_t access_memory(Warp& warp, const Step& step, size_t slot, AccessKind kind, uint32_t mask, uint32_t bytes,
-                       Perform perform) {
+uint32_t access_memory(Warp& warp, const Step& step, size_t slot, AccessKind kind, uint32_t mask,
+                       uint32_t bytes, Perform perform) {
   Addresses addresses;
   read_addresses(warp, step, slot, mask, addresses);
   const auto access = [&](ptx::Space space, uint32_t lanes) {
     const View view = view_of(warp, space);
-    const uint32_t allowed = check_access(warp, step, view, kind, lanes, addresses, bytes);
+    const uint32_t allowed = check_access(warp, step, view, kind, lanes, addresses, bytes, {bytes});
     if (allowed != 0) perform(view, addresses, allowed);
     return allowed;
   };

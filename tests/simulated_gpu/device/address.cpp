@@ -51,10 +51,18 @@ bool decode_address(Form& form) {
     form.place(8, {8});
     const bool leaves_generic = form.take(Modifier::to);
     switch (window_of(take_space(form))) {
-      case kSharedWindow: form.step.handler = choose<kSharedWindow>(leaves_generic); break;
-      case kLocalWindow: form.step.handler = choose<kLocalWindow>(leaves_generic); break;
-      case kParameterWindow: form.step.handler = choose<kParameterWindow>(leaves_generic); break;
-      default: form.step.handler = choose<0>(leaves_generic); break;
+      case kSharedWindow:
+        form.step.handler = choose<kSharedWindow>(leaves_generic);
+        break;
+      case kLocalWindow:
+        form.step.handler = choose<kLocalWindow>(leaves_generic);
+        break;
+      case kParameterWindow:
+        form.step.handler = choose<kParameterWindow>(leaves_generic);
+        break;
+      default:
+        form.step.handler = choose<0>(leaves_generic);
+        break;
     }
     return true;
   }

@@ -28,7 +28,8 @@ float sqrt(float a) { return rounded(std::sqrt(double{a})); }
 float div_full(float a, float b) { return rounded(double{a} / double{b}); }
 /// Divisors beyond 2^126 have a reciprocal that is flushed to zero.
 float div_approx(float a, float b) {
-  if (std::fabs(b) > 0x1p126f && std::isfinite(b)) return std::isinf(a) ? canonical(NAN) : std::copysign(0.0f, a * b);
+  if (std::fabs(b) > 0x1p126f && std::isfinite(b))
+    return std::isinf(a) ? canonical(NAN) : std::copysign(0.0f, a * b);
   return div_full(a, b);
 }
 
@@ -85,19 +86,36 @@ bool decode_approximation(Form& form) {
   if (form.type() == Type::f64) return decode_double(form);
   if (form.type() != Type::f32) return false;
   switch (form.opcode()) {
-    case Opcode::ex2: set_unary<ex2>(form); return true;
-    case Opcode::lg2: set_unary<lg2>(form); return true;
-    case Opcode::sin: set_unary<sin>(form); return true;
-    case Opcode::cos: set_unary<cos>(form); return true;
-    case Opcode::tanh: set_unary<tanh>(form); return true;
-    case Opcode::rcp: set_unary<rcp>(form); return true;
-    case Opcode::rsqrt: set_unary<rsqrt>(form); return true;
-    case Opcode::sqrt: set_unary<sqrt>(form); return true;
+    case Opcode::ex2:
+      set_unary<ex2>(form);
+      return true;
+    case Opcode::lg2:
+      set_unary<lg2>(form);
+      return true;
+    case Opcode::sin:
+      set_unary<sin>(form);
+      return true;
+    case Opcode::cos:
+      set_unary<cos>(form);
+      return true;
+    case Opcode::tanh:
+      set_unary<tanh>(form);
+      return true;
+    case Opcode::rcp:
+      set_unary<rcp>(form);
+      return true;
+    case Opcode::rsqrt:
+      set_unary<rsqrt>(form);
+      return true;
+    case Opcode::sqrt:
+      set_unary<sqrt>(form);
+      return true;
     case Opcode::div:
       form.take(Modifier::approx) ? set_binary<div_approx>(form) : set_binary<div_full>(form);
       form.take(Modifier::full);
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 

@@ -41,7 +41,8 @@ struct Update {
 
 uint32_t add_pair_bf16(uint32_t old, uint32_t b, uint32_t) {
   const auto part = [&](int shift) {
-    const float sum = bf16_value(static_cast<uint16_t>(old >> shift)) + bf16_value(static_cast<uint16_t>(b >> shift));
+    const float sum =
+        bf16_value(static_cast<uint16_t>(old >> shift)) + bf16_value(static_cast<uint16_t>(b >> shift));
     return static_cast<uint32_t>(bf16_bits(sum)) << shift;
   };
   return part(0) | part(16);
@@ -52,19 +53,18 @@ template <auto F, class T>
 void update(Warp& warp, const Step& step, uint32_t mask) {
   T* d = warp.lanes<T>(step.destination);
   const T *b = warp.lanes<T>(step.sources[1]), *c = warp.lanes<T>(step.sources[2]);
-  const uint32_t allowed =
-      access_memory(warp, step, 0, AccessKind::atomic, mask, sizeof(T),
-                    [&](const View& view, const Addresses& addresses, uint32_t lanes) {
-                      for (; lanes != 0; lanes &= lanes - 1) {
-                        const auto lane = static_cast<uint32_t>(__builtin_ctz(lanes));
-                        std::byte* place = view.at(lane, addresses[lane]);
-                        T old;
-                        std::memcpy(&old, place, sizeof old);
-                        const T value = F(old, b[lane], c[lane]);
-                        std::memcpy(place, &value, sizeof value);
-                        d[lane] = old;
-                      }
-                    });
+  const uint32_t allowed = access_memory(warp, step, 0, AccessKind::atomic, mask, sizeof(T),
+                                         [&](const View& view, const Addresses& addresses, uint32_t lanes) {
+                                           for (; lanes != 0; lanes &= lanes - 1) {
+                                             const auto lane = static_cast<uint32_t>(__builtin_ctz(lanes));
+                                             std::byte* place = view.at(lane, addresses[lane]);
+                                             T old;
+                                             std::memcpy(&old, place, sizeof old);
+                                             const T value = F(old, b[lane], c[lane]);
+                                             std::memcpy(place, &value, sizeof value);
+                                             d[lane] = old;
+                                           }
+                                         });
   for_lanes(mask & ~allowed, [=](uint32_t lane) { std::memset(d + lane, 0xff, sizeof(T)); });
 }
 
@@ -74,14 +74,22 @@ Handler find_update(Modifier operation) {
   if (operation == Modifier::add) return update<U::add, T>;
   if constexpr (std::is_integral_v<T>) {
     switch (operation) {
-      case Modifier::min: return update<U::min, T>;
-      case Modifier::max: return update<U::max, T>;
-      case Modifier::exch: return update<U::exch, T>;
-      case Modifier::cas: return update<U::cas, T>;
-      case Modifier::and_: return update<U::and_, T>;
-      case Modifier::or_: return update<U::or_, T>;
-      case Modifier::xor_: return update<U::xor_, T>;
-      default: break;
+      case Modifier::min:
+        return update<U::min, T>;
+      case Modifier::max:
+        return update<U::max, T>;
+      case Modifier::exch:
+        return update<U::exch, T>;
+      case Modifier::cas:
+        return update<U::cas, T>;
+      case Modifier::and_:
+        return update<U::and_, T>;
+      case Modifier::or_:
+        return update<U::or_, T>;
+      case Modifier::xor_:
+        return update<U::xor_, T>;
+      default:
+        break;
     }
     if constexpr (std::is_same_v<T, uint32_t>) {
       if (operation == Modifier::inc) return update<U::inc, T>;
@@ -93,12 +101,17 @@ Handler find_update(Modifier operation) {
 
 Handler find_handler(Form& form, Modifier operation) {
   switch (form.type()) {
-    case Type::f32: return find_update<float>(operation);
-    case Type::f64: return find_update<double>(operation);
-    case Type::bf16x2: return operation == Modifier::add ? update<add_pair_bf16, uint32_t> : nullptr;
+    case Type::f32:
+      return find_update<float>(operation);
+    case Type::f64:
+      return find_update<double>(operation);
+    case Type::bf16x2:
+      return operation == Modifier::add ? update<add_pair_bf16, uint32_t> : nullptr;
     case Type::u16:
-    case Type::s16: return nullptr;
-    default: break;
+    case Type::s16:
+      return nullptr;
+    default:
+      break;
   }
   Handler handler = nullptr;
   visit_integer(form.type(), [&]<class T> { handler = find_update<T>(operation); });

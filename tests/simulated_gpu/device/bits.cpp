@@ -28,10 +28,13 @@ struct Bits {
     return count >= kWidth ? T{0} : static_cast<T>(a >> count);
   }
   static uint32_t popc(T a) { return static_cast<uint32_t>(__builtin_popcountll(a)); }
-  static uint32_t clz(T a) { return a == 0 ? kWidth : static_cast<uint32_t>(__builtin_clzll(a)) - (64 - kWidth); }
+  static uint32_t clz(T a) {
+    return a == 0 ? kWidth : static_cast<uint32_t>(__builtin_clzll(a)) - (64 - kWidth);
+  }
   static T brev(T a) {
     T result = 0;
-    for (uint32_t bit = 0; bit < kWidth; ++bit) result |= static_cast<T>((a >> bit & 1) << (kWidth - 1 - bit));
+    for (uint32_t bit = 0; bit < kWidth; ++bit)
+      result |= static_cast<T>((a >> bit & 1) << (kWidth - 1 - bit));
     return result;
   }
   /// Position of the highest bit that differs from the sign (of unsigned: from 0), or all ones.
@@ -89,7 +92,8 @@ template <class T>
 void insert_bits(Warp& warp, const Step& step, uint32_t mask) {
   T* d = warp.lanes<T>(step.destination);
   const T *a = warp.lanes<T>(step.sources[0]), *b = warp.lanes<T>(step.sources[1]);
-  const uint32_t *position = warp.lanes<uint32_t>(step.sources[2]), *count = warp.lanes<uint32_t>(step.sources[3]);
+  const uint32_t *position = warp.lanes<uint32_t>(step.sources[2]),
+                 *count = warp.lanes<uint32_t>(step.sources[3]);
   for_lanes(mask, [=](uint32_t lane) {
     const uint32_t p = position[lane] & 255, n = count[lane] & 255;
     const T ones = n >= Bits<T>::kWidth ? static_cast<T>(~T{0}) : static_cast<T>((T{1} << n) - 1);
@@ -117,7 +121,8 @@ void logic_of_three(Warp& warp, const Step& step, uint32_t mask) {
 
 template <auto F>
 void predicate_logic(Warp& warp, const Step& step, uint32_t mask) {
-  warp.set_predicate(step.destination, F(warp.predicate(step.sources[0]), warp.predicate(step.sources[1])), mask);
+  warp.set_predicate(step.destination, F(warp.predicate(step.sources[0]), warp.predicate(step.sources[1])),
+                     mask);
 }
 
 uint32_t not_first(uint32_t a, uint32_t) { return ~a; }
@@ -129,10 +134,18 @@ void decode_predicate_logic(Form& form) {
   form.step.sources[0] = form.source(1, 0);
   form.step.sources[1] = form.source(form.operands() - 1, 0);
   switch (form.opcode()) {
-    case Opcode::and_: form.step.handler = predicate_logic<B::and_>; break;
-    case Opcode::or_: form.step.handler = predicate_logic<B::or_>; break;
-    case Opcode::xor_: form.step.handler = predicate_logic<B::xor_>; break;
-    default: form.step.handler = predicate_logic<not_first>; break;
+    case Opcode::and_:
+      form.step.handler = predicate_logic<B::and_>;
+      break;
+    case Opcode::or_:
+      form.step.handler = predicate_logic<B::or_>;
+      break;
+    case Opcode::xor_:
+      form.step.handler = predicate_logic<B::xor_>;
+      break;
+    default:
+      form.step.handler = predicate_logic<not_first>;
+      break;
   }
 }
 
@@ -199,7 +212,8 @@ template <class T>
 void extract_bits(Warp& warp, const Step& step, uint32_t mask) {
   T* d = warp.lanes<T>(step.destination);
   const T* a = warp.lanes<T>(step.sources[0]);
-  const uint32_t *position = warp.lanes<uint32_t>(step.sources[1]), *count = warp.lanes<uint32_t>(step.sources[2]);
+  const uint32_t *position = warp.lanes<uint32_t>(step.sources[1]),
+                 *count = warp.lanes<uint32_t>(step.sources[2]);
   for_lanes(mask, [=](uint32_t lane) { d[lane] = Bits<T>::bfe(a[lane], position[lane], count[lane]); });
 }
 
@@ -218,7 +232,8 @@ void decode_lop3(Form& form) {
   form.expect_operands(5);
   form.step.destination = form.destination(0, 4);
   for (size_t index = 0; index < 3; ++index) form.step.sources[index] = form.source(index + 1, 4);
-  if (form.operand(4).kind != ptx::Operand::Kind::immediate) form.fail("the truth table must be an immediate");
+  if (form.operand(4).kind != ptx::Operand::Kind::immediate)
+    form.fail("the truth table must be an immediate");
   form.step.option = static_cast<uint32_t>(form.operand(4).value);
   form.step.handler = logic_of_three;
 }
@@ -230,22 +245,35 @@ bool decode_bits(Form& form) {
     case Opcode::and_:
     case Opcode::or_:
     case Opcode::xor_:
-    case Opcode::not_: form.type() == Type::pred ? decode_predicate_logic(form) : decode_logic(form); break;
+    case Opcode::not_:
+      form.type() == Type::pred ? decode_predicate_logic(form) : decode_logic(form);
+      break;
     case Opcode::shl:
-    case Opcode::shr: decode_shift(form); break;
-    case Opcode::shf: decode_funnel_shift(form); break;
+    case Opcode::shr:
+      decode_shift(form);
+      break;
+    case Opcode::shf:
+      decode_funnel_shift(form);
+      break;
     case Opcode::popc:
     case Opcode::clz:
     case Opcode::brev:
-    case Opcode::bfind: decode_count(form); break;
+    case Opcode::bfind:
+      decode_count(form);
+      break;
     case Opcode::bfe:
-    case Opcode::bfi: decode_field(form); break;
-    case Opcode::lop3: decode_lop3(form); break;
+    case Opcode::bfi:
+      decode_field(form);
+      break;
+    case Opcode::lop3:
+      decode_lop3(form);
+      break;
     case Opcode::prmt:
       form.place(4, {4, 4, 4});
       form.step.handler = ternary<prmt, uint32_t, uint32_t>;
       break;
-    default: return false;
+    default:
+      return false;
   }
   return form.step.handler != nullptr;
 }

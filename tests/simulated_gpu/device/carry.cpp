@@ -14,13 +14,21 @@ using ptx::Modifier;
 using ptx::Opcode;
 
 /// Step::option.
-enum Option : uint32_t { kReadsCarry = 1, kWritesCarry = 2, kSubtracts = 4, kMultiplies = 8, kHighHalf = 16, kSigned = 32 };
+enum Option : uint32_t {
+  kReadsCarry = 1,
+  kWritesCarry = 2,
+  kSubtracts = 4,
+  kMultiplies = 8,
+  kHighHalf = 16,
+  kSigned = 32
+};
 
 /// U is unsigned.  Subtraction keeps the borrow in the carry bit.
 template <class U>
 void add_with_carry(Warp& warp, const Step& step, uint32_t mask) {
   U* d = warp.lanes<U>(step.destination);
-  const U *a = warp.lanes<U>(step.sources[0]), *b = warp.lanes<U>(step.sources[1]), *c = warp.lanes<U>(step.sources[2]);
+  const U *a = warp.lanes<U>(step.sources[0]), *b = warp.lanes<U>(step.sources[1]),
+          *c = warp.lanes<U>(step.sources[2]);
   const uint32_t option = step.option;
   const uint32_t carry_in = (option & kReadsCarry) != 0 ? warp.carry : 0;
   uint32_t carry_out = 0;
@@ -30,9 +38,10 @@ void add_with_carry(Warp& warp, const Step& step, uint32_t mask) {
     using SignedProduct = std::conditional_t<sizeof(U) == 8, __int128, int64_t>;
     U x = a[lane], y = b[lane];
     if ((option & kMultiplies) != 0) {
-      const Product product = (option & kSigned) != 0
-                                  ? static_cast<Product>(SignedProduct{static_cast<Signed>(x)} * static_cast<Signed>(y))
-                                  : Product{x} * y;
+      const Product product =
+          (option & kSigned) != 0
+              ? static_cast<Product>(SignedProduct{static_cast<Signed>(x)} * static_cast<Signed>(y))
+              : Product{x} * y;
       x = static_cast<U>((option & kHighHalf) != 0 ? product >> (8 * sizeof(U)) : product);
       y = c[lane];
     }
@@ -63,8 +72,9 @@ bool decode_carry(Form& form) {
   const bool writes = form.instruction().has(Modifier::cc);
   if (!reads && !writes) return false;
   form.take(Modifier::cc);
-  form.step.option = (reads ? kReadsCarry : 0u) | (writes ? kWritesCarry : 0u) | (subtracts ? kSubtracts : 0u) |
-                     (multiplies ? kMultiplies : 0u) | (is_signed(form.type()) ? kSigned : 0u);
+  form.step.option = (reads ? kReadsCarry : 0u) | (writes ? kWritesCarry : 0u) |
+                     (subtracts ? kSubtracts : 0u) | (multiplies ? kMultiplies : 0u) |
+                     (is_signed(form.type()) ? kSigned : 0u);
   if (multiplies) {
     const Modifier half = form.take_one_of({Modifier::lo, Modifier::hi}, Modifier::count);
     if (half == Modifier::count) return false;

@@ -31,20 +31,34 @@ template <Relation relation, class T>
 bool holds(T a, T b) {
   const bool is_unordered = a != a || b != b;
   switch (relation) {
-    case Relation::eq: return a == b;
-    case Relation::ne: return !is_unordered && a != b;
-    case Relation::lt: return a < b;
-    case Relation::le: return a <= b;
-    case Relation::gt: return a > b;
-    case Relation::ge: return a >= b;
-    case Relation::equ: return is_unordered || a == b;
-    case Relation::neu: return is_unordered || a != b;
-    case Relation::ltu: return !(a >= b);
-    case Relation::leu: return !(a > b);
-    case Relation::gtu: return !(a <= b);
-    case Relation::geu: return !(a < b);
-    case Relation::num: return !is_unordered;
-    case Relation::nan: return is_unordered;
+    case Relation::eq:
+      return a == b;
+    case Relation::ne:
+      return !is_unordered && a != b;
+    case Relation::lt:
+      return a < b;
+    case Relation::le:
+      return a <= b;
+    case Relation::gt:
+      return a > b;
+    case Relation::ge:
+      return a >= b;
+    case Relation::equ:
+      return is_unordered || a == b;
+    case Relation::neu:
+      return is_unordered || a != b;
+    case Relation::ltu:
+      return !(a >= b);
+    case Relation::leu:
+      return !(a > b);
+    case Relation::gtu:
+      return !(a <= b);
+    case Relation::geu:
+      return !(a < b);
+    case Relation::num:
+      return !is_unordered;
+    case Relation::nan:
+      return is_unordered;
   }
 }
 
@@ -72,10 +86,14 @@ enum Option : uint32_t { kAnd = 1, kOr = 2, kXor = 3, kCombination = 3, kNumber 
 
 uint32_t combine(uint32_t option, uint32_t bits, uint32_t other) {
   switch (option & kCombination) {
-    case kAnd: return bits & other;
-    case kOr: return bits | other;
-    case kXor: return bits ^ other;
-    default: return bits;
+    case kAnd:
+      return bits & other;
+    case kOr:
+      return bits | other;
+    case kXor:
+      return bits ^ other;
+    default:
+      return bits;
   }
 }
 
@@ -83,7 +101,8 @@ template <Relation relation, class Read>
 uint32_t compare(const Warp& warp, const Step& step) {
   const auto* a = warp.lanes<typename Read::Lane>(step.sources[0]);
   const auto* b = warp.lanes<typename Read::Lane>(step.sources[1]);
-  return lanes_where([=](uint32_t lane) { return holds<relation>(Read::value(a[lane]), Read::value(b[lane])); });
+  return lanes_where(
+      [=](uint32_t lane) { return holds<relation>(Read::value(a[lane]), Read::value(b[lane])); });
 }
 
 template <Relation relation, class Read>

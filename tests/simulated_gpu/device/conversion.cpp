@@ -61,10 +61,14 @@ __int128 integer_value(uint64_t bits, Type type) {
 
 double float_value(uint64_t bits, Type type) {
   switch (type) {
-    case Type::f16: return decode(static_cast<uint32_t>(bits & 0xffff), kF16);
-    case Type::bf16: return bf16_value(static_cast<uint16_t>(bits));
-    case Type::f32: return bits_as<float>(static_cast<uint32_t>(bits));
-    default: return bits_as<double>(bits);
+    case Type::f16:
+      return decode(static_cast<uint32_t>(bits & 0xffff), kF16);
+    case Type::bf16:
+      return bf16_value(static_cast<uint16_t>(bits));
+    case Type::f32:
+      return bits_as<float>(static_cast<uint32_t>(bits));
+    default:
+      return bits_as<double>(bits);
   }
 }
 
@@ -76,10 +80,14 @@ __int128 smallest(Type type) { return is_signed(type) ? -largest(type) - 1 : 0; 
 
 double round_to_integer(double value, Rounding rounding) {
   switch (rounding) {
-    case Rounding::zero: return std::trunc(value);
-    case Rounding::down: return std::floor(value);
-    case Rounding::up: return std::ceil(value);
-    default: return std::nearbyint(value);
+    case Rounding::zero:
+      return std::trunc(value);
+    case Rounding::down:
+      return std::floor(value);
+    case Rounding::up:
+      return std::ceil(value);
+    default:
+      return std::nearbyint(value);
   }
 }
 
@@ -100,11 +108,20 @@ uint64_t float_bits(double value, const Conversion& c) {
   if (c.is_relu && !(value > 0) && value == value) value = 0;
   uint64_t bits = 0;
   switch (c.to) {
-    case Type::f64: return bits_as<uint64_t>(value);
-    case Type::f16: bits = encode(value, kF16, c.rounding); break;
-    case Type::bf16: bits = encode(value, kBf16, c.rounding); break;
-    case Type::tf32: bits = encode(value, kTf32, c.rounding); break;
-    default: bits = encode(value, kF32, c.rounding); break;
+    case Type::f64:
+      return bits_as<uint64_t>(value);
+    case Type::f16:
+      bits = encode(value, kF16, c.rounding);
+      break;
+    case Type::bf16:
+      bits = encode(value, kBf16, c.rounding);
+      break;
+    case Type::tf32:
+      bits = encode(value, kTf32, c.rounding);
+      break;
+    default:
+      bits = encode(value, kF32, c.rounding);
+      break;
   }
   if (c.is_finite && std::isinf(float_value(bits, c.to == Type::tf32 ? Type::f32 : c.to))) --bits;
   if (c.flushes && c.to == Type::f32) {
@@ -147,7 +164,8 @@ void convert_lanes(Warp& warp, const Step& step, uint32_t mask) {
     uint64_t bits = 0;
     std::memcpy(&bits, a + lane * c.from_bytes, c.from_bytes);
     uint64_t result = convert(bits, c);
-    if (!is_float(c.to)) result = static_cast<uint64_t>(integer_value(result, c.to));  // into a wider register
+    if (!is_float(c.to))
+      result = static_cast<uint64_t>(integer_value(result, c.to));  // into a wider register
     std::memcpy(d + lane * c.to_bytes, &result, c.to_bytes);
   });
 }
@@ -208,7 +226,8 @@ Conversion take_conversion(Form& form) {
   if (rounding == M::rm || rounding == M::rmi) c.rounding = Rounding::down;
   if (rounding == M::rp || rounding == M::rpi) c.rounding = Rounding::up;
   if (rounding == M::rna) c.rounding = Rounding::nearest_away;
-  if (is_float(c.from) && !is_float(c.to) && !c.is_integral) form.fail("a float to an integer needs .rni, .rzi, .rmi or .rpi");
+  if (is_float(c.from) && !is_float(c.to) && !c.is_integral)
+    form.fail("a float to an integer needs .rni, .rzi, .rmi or .rpi");
   c.flushes = form.take(M::ftz);
   c.saturates = form.take(M::sat);
   c.is_relu = form.take(M::relu);
@@ -217,8 +236,8 @@ Conversion take_conversion(Form& form) {
 }
 
 bool is_known(Type type, bool as_result) {
-  return is_integer(type) || type == Type::f16 || type == Type::bf16 || type == Type::f32 || type == Type::f64 ||
-         (as_result && type == Type::tf32);
+  return is_integer(type) || type == Type::f16 || type == Type::bf16 || type == Type::f32 ||
+         type == Type::f64 || (as_result && type == Type::tf32);
 }
 
 }  // namespace

@@ -110,24 +110,45 @@ template <class T>
 bool decode_real(Form& form) {
   using R = Real<T>;
   switch (form.opcode()) {
-    case Opcode::add: set_handler<R::add, T, 2>(form); return true;
-    case Opcode::sub: set_handler<R::sub, T, 2>(form); return true;
-    case Opcode::mul: set_handler<R::mul, T, 2>(form); return true;
-    case Opcode::div: set_handler<R::div, T, 2>(form); return true;
+    case Opcode::add:
+      set_handler<R::add, T, 2>(form);
+      return true;
+    case Opcode::sub:
+      set_handler<R::sub, T, 2>(form);
+      return true;
+    case Opcode::mul:
+      set_handler<R::mul, T, 2>(form);
+      return true;
+    case Opcode::div:
+      set_handler<R::div, T, 2>(form);
+      return true;
     case Opcode::mad:
-    case Opcode::fma: set_handler<R::fma, T, 3>(form); return true;
-    case Opcode::rcp: set_handler<R::rcp, T, 1>(form); return true;
-    case Opcode::sqrt: set_handler<R::sqrt, T, 1>(form); return true;
-    case Opcode::neg: set_handler<R::neg, T, 1>(form); return true;
-    case Opcode::abs: set_handler<R::abs, T, 1>(form); return true;
-    case Opcode::copysign: set_handler<R::copysign, T, 2>(form); return true;
+    case Opcode::fma:
+      set_handler<R::fma, T, 3>(form);
+      return true;
+    case Opcode::rcp:
+      set_handler<R::rcp, T, 1>(form);
+      return true;
+    case Opcode::sqrt:
+      set_handler<R::sqrt, T, 1>(form);
+      return true;
+    case Opcode::neg:
+      set_handler<R::neg, T, 1>(form);
+      return true;
+    case Opcode::abs:
+      set_handler<R::abs, T, 1>(form);
+      return true;
+    case Opcode::copysign:
+      set_handler<R::copysign, T, 2>(form);
+      return true;
     case Opcode::min:
       form.take(Modifier::nan) ? set_handler<R::min_nan, T, 2>(form) : set_handler<R::min, T, 2>(form);
       return true;
     case Opcode::max:
       form.take(Modifier::nan) ? set_handler<R::max_nan, T, 2>(form) : set_handler<R::max, T, 2>(form);
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 

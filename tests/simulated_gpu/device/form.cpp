@@ -40,7 +40,8 @@ uint32_t Layout::special(ptx::Special special) {
 }
 
 uint32_t Layout::constant(uint64_t value, uint32_t bytes) {
-  const auto [known, is_new] = known_constants_.try_emplace({value, bytes}, static_cast<uint32_t>(constants_.size()));
+  const auto [known, is_new] =
+      known_constants_.try_emplace({value, bytes}, static_cast<uint32_t>(constants_.size()));
   if (!is_new) return known->second;
   constants_.resize(constants_.size() + (place_bytes(bytes) + kAlignment - 1) / kAlignment * kAlignment);
   std::byte* place = constants_.data() + known->second;
@@ -63,7 +64,8 @@ Form::Form(const ptx::Instruction& instruction, Layout& layout)
     : instruction_(instruction), layout_(layout), open_(instruction.modifiers) {
   step.instruction = &instruction;
   if (instruction.guard < 0) return;
-  if (layout.register_type(static_cast<uint64_t>(instruction.guard)) != Type::pred) fail("the guard is no predicate");
+  if (layout.register_type(static_cast<uint64_t>(instruction.guard)) != Type::pred)
+    fail("the guard is no predicate");
   step.has_guard = true;
   step.is_guard_negated = instruction.is_guard_negated;
   step.guard = layout.register_offset(static_cast<uint64_t>(instruction.guard));
@@ -88,7 +90,8 @@ void Form::ignore(std::initializer_list<ptx::Modifier> list) {
 uint32_t Form::register_place(const Operand& operand, uint32_t bytes) const {
   const Type type = layout_.register_type(operand.value);
   if (ptx::bytes_of(type) != bytes) {
-    fail("a register of type ." + std::string(ptx::name(type)) + " where " + std::to_string(bytes) + " bytes are due");
+    fail("a register of type ." + std::string(ptx::name(type)) + " where " + std::to_string(bytes) +
+         " bytes are due");
   }
   return layout_.register_offset(operand.value);
 }
@@ -128,7 +131,9 @@ Source Form::source(const Operand& operand, uint32_t bytes) {
   result.is_negated = operand.is_negated;
   if (operand.is_negated && bytes != 0) fail("'!' needs a predicate");
   switch (operand.kind) {
-    case Operand::Kind::reg: result.offset = register_place(operand, bytes); return result;
+    case Operand::Kind::reg:
+      result.offset = register_place(operand, bytes);
+      return result;
     case Operand::Kind::special:
       if (bytes != 4) fail("a special register of another size than 4 bytes");
       result.offset = layout_.special(operand.special);
@@ -138,7 +143,8 @@ Source Form::source(const Operand& operand, uint32_t bytes) {
       result.is_constant = true;
       result.offset = layout_.constant(value_of(operand, bytes), bytes);
       return result;
-    default: fail("an operand of a kind that is not supported here");
+    default:
+      fail("an operand of a kind that is not supported here");
   }
 }
 
@@ -200,12 +206,14 @@ void Form::expect_operands(size_t least, size_t most) const {
 void Form::finish() const {
   for (size_t index = 0; index < open_.size(); ++index) {
     if (!open_[index]) continue;
-    fail("modifier '." + std::string(ptx::name(static_cast<ptx::Modifier>(index))) + "' is not supported here");
+    fail("modifier '." + std::string(ptx::name(static_cast<ptx::Modifier>(index))) +
+         "' is not supported here");
   }
 }
 
 void Form::fail(const std::string& what) const {
-  throw std::runtime_error("PTX line " + std::to_string(instruction_.ptx_line) + ", '" + instruction_.text + "': " + what);
+  throw std::runtime_error("PTX line " + std::to_string(instruction_.ptx_line) + ", '" + instruction_.text +
+                           "': " + what);
 }
 
 }  // namespace simulated_gpu

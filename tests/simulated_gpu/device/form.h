@@ -63,7 +63,7 @@ class Form {
   Source source(size_t index, uint32_t bytes);
   Source source(const ptx::Operand& operand, uint32_t bytes);
   Source wide_source(const ptx::Operand& operand, ptx::Type type, uint32_t& register_bytes);
-  bool is_register(size_t index) const { return operand(index).kind == ptx::Operand::Kind::reg; }
+  uint32_t register_place(uint64_t number) const { return layout_.register_offset(number); }
 
   /// The whole of `d, a, b, ...`: destination and sources of these sizes, and no other operand.
   void place(uint32_t destination_bytes, std::initializer_list<uint32_t> source_bytes);
@@ -108,6 +108,7 @@ bool decode_atomic(Form& form);         ///< atom red
 bool decode_collective(Form& form);     ///< shfl vote redux match activemask bar.warp
 bool decode_matrix(Form& form);         ///< ldmatrix stmatrix mma
 bool decode_async_copy(Form& form);     ///< cp.async
+bool decode_provided_call(Form& form);  ///< call of vprintf and __assertfail
 bool decode_control(Form& form);        ///< bra brx call ret exit trap bar membar fence nanosleep
 
 }  // namespace simulated_gpu

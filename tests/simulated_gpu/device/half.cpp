@@ -45,7 +45,8 @@ uint16_t apply(double (*f)(double, double, double), uint32_t option, uint16_t a,
   const auto flushed = [&](double value) {
     return (option & kFlush) != 0 && std::fabs(value) < smallest_normal ? std::copysign(0.0, value) : value;
   };
-  double result = f(flushed(value_of<is_bf16>(a)), flushed(value_of<is_bf16>(b)), flushed(value_of<is_bf16>(c)));
+  double result =
+      f(flushed(value_of<is_bf16>(a)), flushed(value_of<is_bf16>(b)), flushed(value_of<is_bf16>(c)));
   if ((option & kSaturate) != 0) result = result > 0 ? std::min(result, 1.0) : 0.0;
   if ((option & kRelu) != 0 && result < 0) result = 0;
   const auto bits = static_cast<uint16_t>(encode(result, format, Rounding::nearest));
@@ -57,13 +58,15 @@ uint16_t apply(double (*f)(double, double, double), uint32_t option, uint16_t a,
 template <double (*F)(double, double, double), bool is_bf16, class W>
 void half_operation(Warp& warp, const Step& step, uint32_t mask) {
   W* d = warp.lanes<W>(step.destination);
-  const W *a = warp.lanes<W>(step.sources[0]), *b = warp.lanes<W>(step.sources[1]), *c = warp.lanes<W>(step.sources[2]);
+  const W *a = warp.lanes<W>(step.sources[0]), *b = warp.lanes<W>(step.sources[1]),
+          *c = warp.lanes<W>(step.sources[2]);
   const uint32_t option = step.option;
   for_lanes(mask, [=](uint32_t lane) {
     W result = 0;
     for (size_t shift = 0; shift < 8 * sizeof(W); shift += 16) {
-      const uint16_t part = apply<is_bf16>(F, option, static_cast<uint16_t>(a[lane] >> shift),
-                                           static_cast<uint16_t>(b[lane] >> shift), static_cast<uint16_t>(c[lane] >> shift));
+      const uint16_t part =
+          apply<is_bf16>(F, option, static_cast<uint16_t>(a[lane] >> shift),
+                         static_cast<uint16_t>(b[lane] >> shift), static_cast<uint16_t>(c[lane] >> shift));
       result = static_cast<W>(result | static_cast<W>(W{part} << shift));
     }
     d[lane] = result;
@@ -98,11 +101,21 @@ bool decode_half(Form& form) {
   Handler handler = nullptr;
   size_t sources = 2;
   switch (form.opcode()) {
-    case Opcode::add: handler = choose<add>(is_bf16, bytes); break;
-    case Opcode::sub: handler = choose<sub>(is_bf16, bytes); break;
-    case Opcode::mul: handler = choose<mul>(is_bf16, bytes); break;
-    case Opcode::min: handler = nan ? choose<min_nan>(is_bf16, bytes) : choose<min>(is_bf16, bytes); break;
-    case Opcode::max: handler = nan ? choose<max_nan>(is_bf16, bytes) : choose<max>(is_bf16, bytes); break;
+    case Opcode::add:
+      handler = choose<add>(is_bf16, bytes);
+      break;
+    case Opcode::sub:
+      handler = choose<sub>(is_bf16, bytes);
+      break;
+    case Opcode::mul:
+      handler = choose<mul>(is_bf16, bytes);
+      break;
+    case Opcode::min:
+      handler = nan ? choose<min_nan>(is_bf16, bytes) : choose<min>(is_bf16, bytes);
+      break;
+    case Opcode::max:
+      handler = nan ? choose<max_nan>(is_bf16, bytes) : choose<max>(is_bf16, bytes);
+      break;
     case Opcode::fma:
       handler = choose<fma>(is_bf16, bytes);
       sources = 3;
@@ -113,12 +126,14 @@ bool decode_half(Form& form) {
       if (form.opcode() == Opcode::neg) handler = bytes == 2 ? negate<uint16_t> : negate<uint32_t>;
       if (form.opcode() == Opcode::abs) handler = bytes == 2 ? magnitude<uint16_t> : magnitude<uint32_t>;
       break;
-    default: return false;
+    default:
+      return false;
   }
   form.expect_operands(sources + 1);
   form.step.destination = form.destination(0, bytes);
   // Operations on fewer than three operands do not look at the others.
-  for (size_t index = 0; index < 3; ++index) form.step.sources[index] = form.source(std::min(index + 1, sources), bytes);
+  for (size_t index = 0; index < 3; ++index)
+    form.step.sources[index] = form.source(std::min(index + 1, sources), bytes);
   if (takes_nan) form.take(Modifier::nan);
   form.take(Modifier::rn);
   if (sources > 1 && form.take(Modifier::ftz)) form.step.option |= kFlush;

@@ -66,8 +66,8 @@ struct Modular {
 };
 
 int32_t saturate(int64_t value) {
-  return static_cast<int32_t>(std::clamp<int64_t>(value, std::numeric_limits<int32_t>::min(),
-                                                  std::numeric_limits<int32_t>::max()));
+  return static_cast<int32_t>(
+      std::clamp<int64_t>(value, std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()));
 }
 int32_t add_saturated(int32_t a, int32_t b) { return saturate(int64_t{a} + b); }
 int32_t sub_saturated(int32_t a, int32_t b) { return saturate(int64_t{a} - b); }
@@ -86,13 +86,20 @@ template <class T>
 Handler find_two_operands(Opcode opcode) {
   using M = Modular<T>;
   switch (opcode) {
-    case Opcode::add: return binary<M::add, T, T>;
-    case Opcode::sub: return binary<M::sub, T, T>;
-    case Opcode::div: return binary<M::div, T, T>;
-    case Opcode::rem: return binary<M::rem, T, T>;
-    case Opcode::min: return binary<M::min, T, T>;
-    case Opcode::max: return binary<M::max, T, T>;
-    default: return nullptr;
+    case Opcode::add:
+      return binary<M::add, T, T>;
+    case Opcode::sub:
+      return binary<M::sub, T, T>;
+    case Opcode::div:
+      return binary<M::div, T, T>;
+    case Opcode::rem:
+      return binary<M::rem, T, T>;
+    case Opcode::min:
+      return binary<M::min, T, T>;
+    case Opcode::max:
+      return binary<M::max, T, T>;
+    default:
+      return nullptr;
   }
 }
 
@@ -164,9 +171,13 @@ bool decode_integer(Form& form) {
     case Opcode::max:
     case Opcode::abs:
     case Opcode::neg:
-    case Opcode::sad: break;
-    case Opcode::dp4a: decode_dot(form); return true;
-    default: return false;
+    case Opcode::sad:
+      break;
+    case Opcode::dp4a:
+      decode_dot(form);
+      return true;
+    default:
+      return false;
   }
   if (!is_integer(form.type())) return false;
   if (form.type() == Type::s32 && (form.opcode() == Opcode::add || form.opcode() == Opcode::sub) &&

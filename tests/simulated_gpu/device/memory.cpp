@@ -20,18 +20,19 @@ template <class M, class R>
 void load(Warp& warp, const Step& step, uint32_t mask) {
   const size_t count = step.elements.size();
   const auto bytes = static_cast<uint32_t>(count * sizeof(M));
-  const uint32_t allowed = access_memory(
-      warp, step, 0, AccessKind::read, mask, bytes, [&](const View& view, const Addresses& addresses, uint32_t lanes) {
-        for (size_t index = 0; index < count; ++index) {
-          R* d = warp.lanes<R>(step.elements[index].offset);
-          const uint64_t* from = addresses.data();
-          for_lanes(lanes, [=](uint32_t lane) {
-            M value;
-            std::memcpy(&value, view.at(lane, from[lane]) + index * sizeof(M), sizeof value);
-            d[lane] = static_cast<R>(value);
-          });
-        }
-      });
+  const uint32_t allowed =
+      access_memory(warp, step, 0, AccessKind::read, mask, bytes,
+                    [&](const View& view, const Addresses& addresses, uint32_t lanes) {
+                      for (size_t index = 0; index < count; ++index) {
+                        R* d = warp.lanes<R>(step.elements[index].offset);
+                        const uint64_t* from = addresses.data();
+                        for_lanes(lanes, [=](uint32_t lane) {
+                          M value;
+                          std::memcpy(&value, view.at(lane, from[lane]) + index * sizeof(M), sizeof value);
+                          d[lane] = static_cast<R>(value);
+                        });
+                      }
+                    });
   if (allowed == mask) return;
   for (const Source& element : step.elements) {
     R* d = warp.lanes<R>(element.offset);
@@ -65,8 +66,8 @@ void prefetch(Warp& warp, const Step& step, uint32_t mask) {
     const Space space = step.space == Space::none ? resolve_generic(addresses[lane]) : step.space;
     const View view = view_of(warp, space);
     if (addresses[lane] - view.begin < view.bytes) continue;
-    warp.block->observer.violates(*step.instruction, "address", "prefetch of memory that does not exist", warp.index,
-                                  1u << lane);
+    warp.block->observer.violates(*step.instruction, "address", "prefetch of memory that does not exist",
+                                  warp.index, 1u << lane);
   }
 }
 
@@ -74,16 +75,27 @@ void prefetch(Warp& warp, const Step& step, uint32_t mask) {
 template <class Visit>
 bool visit_memory_type(Type type, Visit visit) {
   switch (type) {
-    case Type::s8: visit.template operator()<int8_t>(); return true;
+    case Type::s8:
+      visit.template operator()<int8_t>();
+      return true;
     case Type::u8:
-    case Type::b8: visit.template operator()<uint8_t>(); return true;
+    case Type::b8:
+      visit.template operator()<uint8_t>();
+      return true;
     case Type::f16:
-    case Type::bf16: visit.template operator()<uint16_t>(); return true;
+    case Type::bf16:
+      visit.template operator()<uint16_t>();
+      return true;
     case Type::f16x2:
     case Type::bf16x2:
-    case Type::f32: visit.template operator()<uint32_t>(); return true;
-    case Type::f64: visit.template operator()<uint64_t>(); return true;
-    default: return visit_integer(type, visit);
+    case Type::f32:
+      visit.template operator()<uint32_t>();
+      return true;
+    case Type::f64:
+      visit.template operator()<uint64_t>();
+      return true;
+    default:
+      return visit_integer(type, visit);
   }
 }
 
@@ -101,10 +113,34 @@ Handler find_handler(Type type, uint32_t register_bytes, bool is_load) {
 /// instruction is done before the next begins.
 void ignore_hints(Form& form) {
   using M = Modifier;
-  form.ignore({M::volatile_, M::weak, M::relaxed, M::acquire, M::release, M::cta, M::cluster, M::gpu, M::sys, M::nc, M::ca,
-               M::cg, M::cs, M::lu, M::cv, M::wb, M::wt, M::l1_evict_normal, M::l1_evict_unchanged, M::l1_evict_first,
-               M::l1_evict_last, M::l1_no_allocate, M::l2_64b, M::l2_128b, M::l2_256b, M::l2_evict_last,
-               M::l2_evict_first, M::l2_evict_normal});
+  form.ignore({M::volatile_,
+               M::weak,
+               M::relaxed,
+               M::acquire,
+               M::release,
+               M::cta,
+               M::cluster,
+               M::gpu,
+               M::sys,
+               M::nc,
+               M::ca,
+               M::cg,
+               M::cs,
+               M::lu,
+               M::cv,
+               M::wb,
+               M::wt,
+               M::l1_evict_normal,
+               M::l1_evict_unchanged,
+               M::l1_evict_first,
+               M::l1_evict_last,
+               M::l1_no_allocate,
+               M::l2_64b,
+               M::l2_128b,
+               M::l2_256b,
+               M::l2_evict_last,
+               M::l2_evict_first,
+               M::l2_evict_normal});
 }
 
 void decode_access(Form& form) {
@@ -117,8 +153,12 @@ void decode_access(Form& form) {
   }
   const Operand& value = form.operand(is_load ? 0 : 1);
   const Modifier vector = form.take_one_of({Modifier::v2, Modifier::v4, Modifier::v8}, Modifier::count);
-  const size_t count = vector == Modifier::v2 ? 2 : vector == Modifier::v4 ? 4 : vector == Modifier::v8 ? 8 : 1;
-  if (count != (value.kind == Operand::Kind::vector ? value.elements.size() : 1)) form.fail("a vector of another length");
+  const size_t count = vector == Modifier::v2   ? 2
+                       : vector == Modifier::v4 ? 4
+                       : vector == Modifier::v8 ? 8
+                                                : 1;
+  if (count != (value.kind == Operand::Kind::vector ? value.elements.size() : 1))
+    form.fail("a vector of another length");
   uint32_t register_bytes = 0;
   for (size_t index = 0; index < count; ++index) {
     const Operand& element = value.kind == Operand::Kind::vector ? value.elements[index] : value;
@@ -131,7 +171,8 @@ void decode_access(Form& form) {
       place = form.wide_source(element, ptx::bytes_of(form.type()) == 1 ? Type::b16 : form.type(), bytes);
     }
     if (bytes == 1) bytes = 2;  // a sink of a byte
-    const bool fits_all = register_bytes == 0 || register_bytes == bytes || element.kind == Operand::Kind::sink;
+    const bool fits_all =
+        register_bytes == 0 || register_bytes == bytes || element.kind == Operand::Kind::sink;
     if (!fits_all) form.fail("registers of different sizes in one vector");
     if (element.kind != Operand::Kind::sink || register_bytes == 0) register_bytes = bytes;
     form.step.elements.push_back(place);
@@ -144,18 +185,24 @@ void decode_access(Form& form) {
 
 Space take_space(Form& form) {
   using M = Modifier;
-  switch (form.take_one_of({M::global, M::shared, M::shared_cta, M::local, M::constant, M::param, M::param_entry,
-                            M::param_func},
-                           M::count)) {
-    case M::global: return Space::global;
+  switch (form.take_one_of(
+      {M::global, M::shared, M::shared_cta, M::local, M::constant, M::param, M::param_entry, M::param_func},
+      M::count)) {
+    case M::global:
+      return Space::global;
     case M::shared:
-    case M::shared_cta: return Space::shared;
-    case M::local: return Space::local;
-    case M::constant: return Space::constant;
+    case M::shared_cta:
+      return Space::shared;
+    case M::local:
+      return Space::local;
+    case M::constant:
+      return Space::constant;
     case M::param:
     case M::param_entry:
-    case M::param_func: return Space::parameter;
-    default: return Space::none;
+    case M::param_func:
+      return Space::parameter;
+    default:
+      return Space::none;
   }
 }
 

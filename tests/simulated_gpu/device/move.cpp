@@ -28,7 +28,8 @@ void pack(Warp& warp, const Step& step, uint32_t mask) {
     Whole value = 0;
     for (size_t index = 0; index < step.elements.size(); ++index) {
       const Part part = warp.lanes<Part>(step.elements[index])[lane];
-      value = static_cast<Whole>(value | static_cast<Whole>(static_cast<Whole>(part) << (8 * sizeof(Part) * index)));
+      value = static_cast<Whole>(value |
+                                 static_cast<Whole>(static_cast<Whole>(part) << (8 * sizeof(Part) * index)));
     }
     d[lane] = value;
   });

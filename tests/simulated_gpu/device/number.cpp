@@ -7,11 +7,16 @@ namespace {
 
 bool rounds_up(Rounding rounding, bool is_negative, bool is_odd, uint64_t rest, uint64_t half) {
   switch (rounding) {
-    case Rounding::nearest: return rest > half || (rest == half && is_odd);
-    case Rounding::nearest_away: return rest >= half;
-    case Rounding::zero: return false;
-    case Rounding::down: return is_negative && rest != 0;
-    case Rounding::up: return !is_negative && rest != 0;
+    case Rounding::nearest:
+      return rest > half || (rest == half && is_odd);
+    case Rounding::nearest_away:
+      return rest >= half;
+    case Rounding::zero:
+      return false;
+    case Rounding::down:
+      return is_negative && rest != 0;
+    case Rounding::up:
+      return !is_negative && rest != 0;
   }
   return false;
 }
@@ -32,7 +37,8 @@ uint32_t encode(double value, Format format, Rounding rounding) {
   if (value == 0) return sign << alignment;
   int exponent = static_cast<int>(bits >> kDoubleBits & 0x7ff) - kDoubleBias;
   uint64_t mantissa = (bits & ((uint64_t{1} << kDoubleBits) - 1)) | uint64_t{1} << kDoubleBits;
-  if (exponent == -kDoubleBias) mantissa &= ~(uint64_t{1} << kDoubleBits);  // subnormal doubles: far below any format
+  if (exponent == -kDoubleBias)
+    mantissa &= ~(uint64_t{1} << kDoubleBits);  // subnormal doubles: far below any format
   int shift = kDoubleBits - format.mantissa_bits;
   uint32_t biased = 0;
   if (exponent + bias >= 1) {
@@ -62,11 +68,13 @@ double decode(uint32_t bits, Format format) {
   const int bias = (1 << (format.exponent_bits - 1)) - 1;
   double value;
   if (exponent == (1u << format.exponent_bits) - 1) {
-    value = mantissa != 0 ? std::numeric_limits<double>::quiet_NaN() : std::numeric_limits<double>::infinity();
+    value =
+        mantissa != 0 ? std::numeric_limits<double>::quiet_NaN() : std::numeric_limits<double>::infinity();
   } else if (exponent == 0) {
     value = std::ldexp(mantissa, 1 - bias - format.mantissa_bits);
   } else {
-    value = std::ldexp(mantissa | 1u << format.mantissa_bits, static_cast<int>(exponent) - bias - format.mantissa_bits);
+    value = std::ldexp(mantissa | 1u << format.mantissa_bits,
+                       static_cast<int>(exponent) - bias - format.mantissa_bits);
   }
   return is_negative ? -value : value;
 }
@@ -77,8 +85,8 @@ double add_to_odd(double a, double b) {
   const double b_part = sum - a;
   const double error = (a - (sum - b_part)) + (b - b_part);
   if (error == 0 || (bits_as<uint64_t>(sum) & 1) != 0) return sum;
-  return std::nextafter(sum, error > 0 ? std::numeric_limits<double>::infinity()
-                                       : -std::numeric_limits<double>::infinity());
+  return std::nextafter(
+      sum, error > 0 ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity());
 }
 
 RoundingScope::RoundingScope(Rounding rounding) : before_(std::fegetround()) {

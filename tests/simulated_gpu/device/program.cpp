@@ -8,9 +8,10 @@ namespace simulated_gpu {
 namespace {
 
 constexpr bool (*kDecoders[])(Form&) = {
-    decode_move,       decode_carry,      decode_integer, decode_bits,    decode_half,   decode_approximation,
-    decode_float,      decode_conversion, decode_memory,  decode_address, decode_atomic, decode_comparison,
-    decode_collective, decode_matrix,     decode_control, decode_async_copy,
+    decode_move,       decode_carry,         decode_integer, decode_bits,
+    decode_half,       decode_approximation, decode_float,   decode_conversion,
+    decode_memory,     decode_address,       decode_atomic,  decode_comparison,
+    decode_collective, decode_matrix,        decode_control, decode_async_copy,
 };
 
 Step decode(const ptx::Instruction& instruction, Layout& layout) {
@@ -33,7 +34,8 @@ std::shared_ptr<const Program> prepare(const ptx::Kernel& kernel) {
   auto program = std::make_shared<Program>();
   Layout layout(kernel);
   program->steps.reserve(kernel.code.size());
-  for (const ptx::Instruction& instruction : kernel.code) program->steps.push_back(decode(instruction, layout));
+  for (const ptx::Instruction& instruction : kernel.code)
+    program->steps.push_back(decode(instruction, layout));
   layout.move_into(*program);
   kernel.program = program;
   return program;

@@ -49,8 +49,9 @@ struct Step {
   uint32_t guard = 0;                    ///< offset of the predicate in the register file
   uint32_t destination = 0, paired = 0;  ///< offsets in the register file; a sink is a scratch place
   Source sources[4];
-  std::vector<Source> elements;  ///< of vectors: the loaded or stored registers, fragments of matrices in order
-  int64_t displacement = 0;      ///< of an address
+  std::vector<Source>
+      elements;  ///< of vectors: the loaded or stored registers, fragments of matrices in order
+  int64_t displacement = 0, source_displacement = 0;  ///< of an address; of the second one that cp.async has
   ptx::Space space = ptx::Space::none;
   uint32_t bytes = 0;  ///< of one element in memory
   int target = 0;

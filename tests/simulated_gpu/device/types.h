@@ -14,15 +14,28 @@ bool visit_integer(ptx::Type type, Visit visit) {
   using ptx::Type;
   switch (type) {
     case Type::u16:
-    case Type::b16: visit.template operator()<uint16_t>(); return true;
-    case Type::s16: visit.template operator()<int16_t>(); return true;
+    case Type::b16:
+      visit.template operator()<uint16_t>();
+      return true;
+    case Type::s16:
+      visit.template operator()<int16_t>();
+      return true;
     case Type::u32:
-    case Type::b32: visit.template operator()<uint32_t>(); return true;
-    case Type::s32: visit.template operator()<int32_t>(); return true;
+    case Type::b32:
+      visit.template operator()<uint32_t>();
+      return true;
+    case Type::s32:
+      visit.template operator()<int32_t>();
+      return true;
     case Type::u64:
-    case Type::b64: visit.template operator()<uint64_t>(); return true;
-    case Type::s64: visit.template operator()<int64_t>(); return true;
-    default: return false;
+    case Type::b64:
+      visit.template operator()<uint64_t>();
+      return true;
+    case Type::s64:
+      visit.template operator()<int64_t>();
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -30,10 +43,17 @@ bool visit_integer(ptx::Type type, Visit visit) {
 template <class Visit>
 bool visit_bits(uint32_t bytes, Visit visit) {
   switch (bytes) {
-    case 2: visit.template operator()<uint16_t>(); return true;
-    case 4: visit.template operator()<uint32_t>(); return true;
-    case 8: visit.template operator()<uint64_t>(); return true;
-    default: return false;
+    case 2:
+      visit.template operator()<uint16_t>();
+      return true;
+    case 4:
+      visit.template operator()<uint32_t>();
+      return true;
+    case 8:
+      visit.template operator()<uint64_t>();
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -46,14 +46,14 @@ struct Barrier {
   uint32_t true_count = 0;                  ///< for bar.red
 };
 
-struct Block;
+struct ThreadBlock;
 
 struct Warp {
-  Block* block = nullptr;
+  ThreadBlock* block = nullptr;
   int index = 0;
   uint32_t existing = 0, exited = 0;
   uint32_t in_collective = 0, in_barrier = 0;  ///< lanes that wait
-  uint32_t carry = 0;  ///< of add.cc and its like
+  uint32_t carry = 0;                          ///< of add.cc and its like
   std::array<int, 32> pc{};
   std::array<uint32_t, 32> collective_mask{};  ///< of lanes in_collective: the mask they gave
   std::byte* banks[2] = {nullptr, nullptr};    ///< registers, constants
@@ -87,18 +87,18 @@ struct Warp {
 };
 
 /// What one launch shares among its blocks, and the block that runs.
-struct Block {
+struct ThreadBlock {
   const Launch& launch;
   const Arena& memory;
   Observer& observer;
   std::shared_ptr<const Program> program;
-  std::mt19937_64 random;
+  std::mt19937_64 random{};
   bool has_independent_lanes = false;
-  std::vector<Warp> warps;
-  std::vector<std::byte> shared;
+  std::vector<Warp> warps{};
+  std::vector<std::byte> shared{};
   uint32_t index[3] = {0, 0, 0};
   uint32_t threads = 0, exited = 0;
-  std::array<Barrier, kBarriers> barriers;
+  std::array<Barrier, kBarriers> barriers{};
   uint64_t clock = 0;  ///< warp instructions executed in this launch
 
   /// Sets up warps and memory for the block with this index.
@@ -106,7 +106,7 @@ struct Block {
 };
 
 /// Runs the block to its end: finished, trapped, or deadlocked.
-Outcome run_block(Block& block);
+Outcome run_block(ThreadBlock& block);
 
 /// Lanes go on behind the step they stand at.
 void advance(Warp& warp, uint32_t lanes);
@@ -114,7 +114,7 @@ void advance(Warp& warp, uint32_t lanes);
 /// Barriers of the block (barrier.cpp).  arrive() parks the lanes, if the barrier is one that waits.
 void arrive(Warp& warp, const Step& step, uint32_t lanes);
 /// Releases what threads that have exited no longer hold up.
-void release_barriers(Block& block);
+void release_barriers(ThreadBlock& block);
 
 /// Where a lane that executes `ret` goes on, after the results were copied.
 int return_position(Warp& warp, const Step& step, uint32_t lane);
