@@ -17,6 +17,15 @@ bool releases(const ptx::Instruction& instruction) {
          !instruction.has(ptx::Modifier::cta);
 }
 
+/// Of every lane.  An asynchronous copy of fewer bytes than it fills is left to the executor, which knows what it fills.
+uint64_t alignment(const Access& access) { return access.bytes_per_lane & (~access.bytes_per_lane + 1); }
+
+ReportKind kind_of_rule(std::string_view rule) {
+  if (rule == "address" || rule == "alignment") return ReportKind::memory;
+  if (rule == "assert" || rule == "trap") return ReportKind::usage;
+  return ReportKind::synchronisation;
+}
+
 std::string name(const LiveBlock& block) {
   return "the block of " + std::to_string(block.bytes) + " bytes at " + hexadecimal(block.address);
 }
@@ -128,8 +137,7 @@ uint32_t LaunchChecker::access_global(const Access& access) {
   CellCheck check(history_, settled, &access, access.warp, number);
   if (const auto extent = extent_of(access)) {
     LiveBlock* block = block_of(access, extent->address);
-    if (block && block->holds(extent->address, extent->bytes) &&
-        extent->address % access.bytes_per_lane == 0 &&
+    if (block && block->holds(extent->address, extent->bytes) && extent->address % alignment(access) == 0 &&
         check_together(check, access, block->cells, *extent, extent->address - block->address))
       return access.mask;
   }
@@ -141,7 +149,7 @@ uint32_t LaunchChecker::access_global(const Access& access) {
     LiveBlock* block = block_of(access, address);
     if (!block || !block->holds(address, access.bytes_per_lane)) {
       outside |= 1u << lane;
-    } else if (address % access.bytes_per_lane) {
+    } else if (address % alignment(access)) {
       misaligned |= 1u << lane;
     } else {
       check_lane(check, access, block->cells, address - block->address, lane);
@@ -184,7 +192,7 @@ uint32_t LaunchChecker::access_window(const Access& access, uint64_t bytes, cons
     const uint64_t address = access.addresses[lane];
     if (address >= bytes || access.bytes_per_lane > bytes - address)
       outside |= 1u << lane;
-    else if (address & (access.bytes_per_lane - 1))
+    else if (address % alignment(access))
       misaligned |= 1u << lane;
   });
   if (outside)
@@ -219,7 +227,7 @@ void LaunchChecker::violates(const ptx::Instruction& instruction, const char* ru
                              int warp, uint32_t lanes) {
   std::string who;
   if (lanes) who = reporter_->thread(warp, __builtin_ctz(lanes)) + ": ";
-  reporter_->add(ReportKind::synchronisation, instruction, who + rule + ": " + text);
+  reporter_->add(kind_of_rule(rule), instruction, who + rule + ": " + text);
 }
 
 }  // namespace simulated_gpu

@@ -7,7 +7,8 @@ namespace simulated_gpu {
 
 /// From calloc: pages of a large array that nobody touches take no memory.
 ShadowCells::Array ShadowCells::make(size_t count) {
-  Array cells(static_cast<Accessor*>(std::calloc(3 * count, sizeof(Accessor))));
+  Array cells(
+      static_cast<Accessor*>(std::calloc(3 * count + 1, sizeof(Accessor))));  // null only without memory
   if (!cells) throw std::bad_alloc();
   return cells;
 }

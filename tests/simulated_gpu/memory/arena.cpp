@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint64_t kAlignment = 256;
 constexpr uint64_t kPage = 4096;
-/// Nothing is stored between two blocks, so an index that is off by less than this belongs to no block.
+/// Nothing is stored between two blocks, or before the first, so an index that is off by less than this belongs to no block.
 constexpr uint64_t kGap = 256;
 /// Addresses per byte of capacity.  Only pages that were written take memory of the machine.
 constexpr uint64_t kRangePerCapacity = 8;
@@ -31,7 +31,7 @@ std::runtime_error system_error(const std::string& what) {
 }  // namespace
 
 Arena::Arena(uint64_t capacity_bytes)
-    : capacity_(capacity_bytes), range_(round_up(capacity_bytes * kRangePerCapacity + kGap, kPage)) {
+    : capacity_(capacity_bytes), range_(round_up(capacity_bytes * kRangePerCapacity + 2 * kGap, kPage)) {
   file_ = memfd_create("simulated_gpu", MFD_CLOEXEC);
   if (file_ < 0) throw system_error("memfd_create");
   void* device = MAP_FAILED;
@@ -48,7 +48,7 @@ Arena::Arena(uint64_t capacity_bytes)
   }
   device_view_ = static_cast<std::byte*>(device);
   simulator_view_ = static_cast<std::byte*>(simulator);
-  next_ = base();
+  next_ = base() + kGap;
 }
 
 Arena::~Arena() {
@@ -72,7 +72,7 @@ uint64_t Arena::allocate(uint64_t bytes) {
   const uint64_t rounded = round_up(bytes, kAlignment);
   if (rounded < bytes || rounded > capacity_ - used_) return 0;
   uint64_t address = find_gap(next_, base() + range_, bytes);
-  if (!address) address = find_gap(base(), base() + range_, bytes);
+  if (!address) address = find_gap(base() + kGap, base() + range_, bytes);
   if (!address) return 0;
   live_[address] = bytes;
   used_ += rounded;

@@ -39,6 +39,9 @@ class Arena {
 
   uint64_t capacity() const { return capacity_; }
   uint64_t used() const { return used_; }  ///< sum of live blocks, each rounded up to its alignment
+  uint64_t range_bytes() const {
+    return range_;
+  }  ///< device addresses are base() to before base() + range_bytes()
   uint64_t base() const { return reinterpret_cast<uint64_t>(device_view_); }  ///< the lowest device address
 
  private:

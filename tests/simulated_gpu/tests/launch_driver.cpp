@@ -5,7 +5,7 @@
 namespace simulated_gpu {
 
 OperationPointer Timelines::next(int timeline, const std::string& name,
-                                 std::initializer_list<OperationPointer> after) {
+                                 const std::vector<OperationPointer>& after) {
   VectorClock& clock = clocks_[timeline];
   for (const OperationPointer& operation : after) clock.join(operation->clock);
   clock.advance(timeline);

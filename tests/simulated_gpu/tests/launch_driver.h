@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <functional>
-#include <initializer_list>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,7 +22,7 @@ inline constexpr uint32_t kAllLanes = 0xffffffff;
 class Timelines {
  public:
   OperationPointer next(int timeline, const std::string& name,
-                        std::initializer_list<OperationPointer> after = {});
+                        const std::vector<OperationPointer>& after = {});
 
  private:
   std::map<int, VectorClock> clocks_;
