@@ -70,28 +70,34 @@ __device__ __forceinline__ void multiply_step(const ProductTiles<kPass>& tiles, 
   }
 }
 
-/// f32 sums go straight to memory: the four lanes of a row write the 32 bytes that memory moves at once.
-__device__ __forceinline__ void store_sums(const WarpSums& sums, float* result, const Window& window,
-                                           int rows, int row, int column) {
+/// f32 sums go straight to memory: in pairs, the four lanes of a row write the 32 bytes that memory moves at once.
+__device__ __forceinline__ void store_sums(const WarpSums& sums, const Operand<float>& result,
+                                           const Window& window, int rows, int row, int column) {
   const int lane = threadIdx.x % kWarp;
 #pragma unroll
   for (int m = 0; m < kWarpRows / 16; ++m)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int at_row = row + m * 16 + half * 8 + lane / 4;
-      float* const to = result + window.begin + int64_t(at_row) * window.stride;
-      const bool in_pairs = (reinterpret_cast<uintptr_t>(to) % 8) == 0;
+      float* const to = result.data + window.begin + int64_t(at_row) * window.stride;
+      // A pair that begins inside ends inside where rows begin at 16 bytes: their length is even.
+      const int columns = at_row < rows ? window.extent : 0;
+      if (result.by_16_bytes) {
 #pragma unroll
-      for (int n = 0; n < kWarpColumns / 8; ++n) {
-        const int at = column + n * 8 + lane % 4 * 2;
-        const float2 pair{sums[m][n][2 * half], sums[m][n][2 * half + 1]};
-        if (at_row >= rows) continue;
-        if (in_pairs && at + 1 < window.extent) {
-          *reinterpret_cast<float2*>(to + at) = pair;
-        } else {
-          if (at < window.extent) to[at] = pair.x;
-          if (at + 1 < window.extent) to[at + 1] = pair.y;
+        for (int n = 0; n < kWarpColumns / 8; ++n) {
+          const int at = column + n * 8 + lane % 4 * 2;
+          // Indexed by pairs: from the address of an element nvcc would make two stores of every pair.
+          if (at < columns)
+            reinterpret_cast<float2*>(to)[at / 2] = {sums[m][n][2 * half], sums[m][n][2 * half + 1]};
         }
+      } else {
+#pragma unroll
+        for (int n = 0; n < kWarpColumns / 8; ++n)
+#pragma unroll
+          for (int e = 0; e < 2; ++e) {
+            const int at = column + n * 8 + lane % 4 * 2 + e;
+            if (at < columns) to[at] = sums[m][n][2 * half + e];
+          }
       }
     }
 }
@@ -119,7 +125,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     multiply_step(tiles, step % 2, row, column, sums);
   }
   if constexpr (std::is_same_v<Result, float>) {
-    store_sums(sums, result.data, block.result, block.left.extent, row, column);
+    store_sums(sums, result, block.result, block.left.extent, row, column);
   } else {
     __syncthreads();  // the last stage has been read
 #pragma unroll
