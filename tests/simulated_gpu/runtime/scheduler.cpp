@@ -60,6 +60,25 @@ void pause_polling() {
   process_mutex().lock();
 }
 
+/// Runs tasks until the condition holds; while none can run, polls as long as somebody may bring it about.
+void wait(const std::function<bool()>& condition, const std::function<bool()>& may_still_come) {
+  using Clock = std::chrono::steady_clock;
+  auto last_progress = Clock::now();
+  while (!condition()) {
+    if (run_one()) {
+      last_progress = Clock::now();
+      continue;
+    }
+    if (!may_still_come())
+      stop_process("the host waits for work that nothing can start:\n" + describe_streams());
+    if (Clock::now() - last_progress > std::chrono::duration<double>(options().watchdog_seconds)) {
+      stop_process("no progress for " + std::to_string(int(options().watchdog_seconds)) +
+                   " s: another process does not take part\n" + describe_streams());
+    }
+    pause_polling();
+  }
+}
+
 }  // namespace
 
 uint64_t random_bits() { return generator()(); }
@@ -77,22 +96,10 @@ void run_all_runnable() {
   }
 }
 
-void run_until(const std::function<bool()>& condition) {
-  using Clock = std::chrono::steady_clock;
-  auto last_progress = Clock::now();
-  while (!condition()) {
-    if (run_one()) {
-      last_progress = Clock::now();
-      continue;
-    }
-    if (!waits_for_peers())
-      stop_process("the host waits for work that nothing can start:\n" + describe_streams());
-    if (Clock::now() - last_progress > std::chrono::duration<double>(options().watchdog_seconds)) {
-      stop_process("no progress for " + std::to_string(int(options().watchdog_seconds)) +
-                   " s: other processes do not take part in a collective\n" + describe_streams());
-    }
-    pause_polling();
-  }
+void run_until(const std::function<bool()>& condition) { wait(condition, waits_for_peers); }
+
+void wait_for_processes(const std::function<bool()>& condition) {
+  wait(condition, [] { return true; });
 }
 
 std::string describe_streams() {
