@@ -22,6 +22,8 @@ class BlockOrder {
   void block_begins(uint32_t block, int threads);
   void fence(int thread, const ThreadClocks& clocks);
   void atomic(uint64_t address, int thread, const ThreadClocks& clocks);
+  /// False when nothing at all is ordered before the running block by atomics.
+  bool has_acquired() const { return !acquisitions_.empty(); }
   /// True when an access that a thread of an earlier block made at that time comes before what the observer, in the running
   /// block, does next.
   bool is_ordered(uint32_t block, int thread, uint32_t time, int observer, const ThreadClocks& clocks) const;

@@ -3,25 +3,138 @@
 #include <algorithm>
 
 namespace simulated_gpu {
+namespace {
 
-CellCheck::CellCheck(History& history, const Settled& settled, const Access* access, int warp,
-                     uint32_t number)
-    : history_(history),
-      settled_(settled),
-      access_(access),
-      warp_(warp),
-      number_(number),
-      is_atomic_(access && access->kind == AccessKind::atomic) {}
+// The loops over cells collect differences in an integer, which the compiler turns into vector code.
 
-bool CellCheck::is_atomic(Accessor earlier) const {
-  const AccessContext* context = history_.context(number_of(earlier));
-  return context && context->is_atomic;
+/// The number that all of them have, 0 when there is none.
+uint32_t common_number(const Accessor* accessors, size_t count) {
+  const uint32_t number = number_of(accessors[0]);
+  uint32_t differences = 0;
+  for (size_t i = 0; i < count; ++i) differences |= number_of(accessors[i]) ^ number;
+  return differences ? 0 : number;
 }
 
-bool CellCheck::is_of_own_warp(Accessor earlier) const {
-  if (earlier < accessor(history_.block_first())) return false;
-  const AccessContext* context = history_.context(number_of(earlier));
-  return context && context->warp == warp_;
+}  // namespace
+
+CellCheck::CellCheck(History& history, const Settled& settled, const Access& access)
+    : history_(history),
+      settled_(settled),
+      access_(&access),
+      kind_(access.kind),
+      warp_(access.warp),
+      number_(history.number_of_access(access)) {}
+
+CellCheck::CellCheck(History& history, AccessKind kind)
+    : history_(history),
+      settled_{accessor(1), accessor(history.operations.ordered_below()), 0, 0},
+      access_(nullptr),
+      kind_(kind == AccessKind::atomic ? AccessKind::write : kind),
+      warp_(0),
+      number_(history.operations.issue()) {}
+
+void CellCheck::check(ShadowCells& shadow, uint64_t offset, const Segment& segment) {
+  if (segment.lanes > 1) shadow.range(offset, segment.bytes_per_lane);  // every lane has cells of its own
+  const auto [first, count] = shadow.range(offset, segment.bytes());
+  const size_t per_lane = segment.is_same ? count : count / static_cast<size_t>(segment.lanes);
+  const Cells cells{
+      shadow.writer() + first, shadow.reader() + first, shadow.other_reader() + first, count, per_lane,
+      segment.first_lane,      segment.is_same};
+  if (kind_ == AccessKind::read && read_together(cells)) return;
+  if (kind_ == AccessKind::write && write_together(cells)) return;
+  for (int part = 0; part < segment.lanes; ++part) {
+    const size_t begin = segment.is_same ? 0 : static_cast<size_t>(part) * per_lane;
+    for (size_t i = begin; i < begin + per_lane; ++i) {
+      const uint64_t place = shadow.offset_of(first + i);
+      if (kind_ == AccessKind::read)
+        read(cells, i, segment.first_lane + part, place);
+      else
+        write(cells, i, segment.first_lane + part, place);
+    }
+  }
+}
+
+// Most accesses find nothing to look into: checked with few comparisons per cell.
+
+bool CellCheck::all_settled(const Accessor* accessors, size_t count) const {
+  const Settled settled = settled_;
+  uint32_t others = 0;
+  for (size_t i = 0; i < count; ++i) others |= settled.contains(accessors[i]) ? 0u : 1u;
+  return !others;
+}
+
+/// True when each is of the number and the lane that has the cell.
+bool CellCheck::all_of_lanes(const Accessor* accessors, const Cells& cells, uint32_t number) const {
+  const Accessor first = accessor(number, static_cast<uint32_t>(cells.first_lane));
+  if (cells.is_same) return cells.count == 1 && accessors[0] == first;
+  uint32_t differences = 0;
+  const size_t lanes = cells.count / cells.per_lane;
+  for (size_t i = 0; i < cells.per_lane; ++i)
+    for (size_t lane = 0; lane < lanes; ++lane)
+      differences |= accessors[lane * cells.per_lane + i] ^ (first + static_cast<Accessor>(lane));
+  return !differences;
+}
+
+/// True when all are settled, or of the very threads that come now.
+bool CellCheck::need_no_look(const Accessor* accessors, const Cells& cells) const {
+  if (all_settled(accessors, cells.count)) return true;
+  const uint32_t number = number_of(accessors[0]);
+  const AccessContext* context = history_.context_in_block(number);
+  return context && context->warp == warp_ && !context->is_in_flight &&
+         all_of_lanes(accessors, cells, number);
+}
+
+void CellCheck::fill(Accessor* accessors, const Cells& cells) const {
+  if (cells.is_same) {
+    std::fill_n(accessors, cells.count, accessor(number_, kSeveralLanes));
+    return;
+  }
+  const size_t lanes = cells.count / cells.per_lane;
+  for (size_t i = 0; i < cells.per_lane; ++i)
+    for (size_t lane = 0; lane < lanes; ++lane)
+      accessors[lane * cells.per_lane + i] = self(cells.first_lane) + static_cast<Accessor>(lane);
+}
+
+bool CellCheck::read_together(const Cells& cells) {
+  const bool all_written =
+      *std::min_element(cells.writer, cells.writer + cells.count) >= settled_.unwritten_below;
+  return all_written && need_no_look(cells.writer, cells) && note_reader_together(cells);
+}
+
+bool CellCheck::write_together(const Cells& cells) {
+  if (cells.is_same || !need_no_look(cells.writer, cells) || !need_no_look(cells.reader, cells) ||
+      !all_settled(cells.other_reader, cells.count))
+    return false;
+  // The readers stay: they come before this write, so whatever comes after it comes after them.
+  fill(cells.writer, cells);
+  return true;
+}
+
+/// As note_reader() for every cell.  False, and nothing is noted, when the cells differ too much.
+bool CellCheck::note_reader_together(const Cells& cells) {
+  if (!all_settled(cells.reader, cells.count)) {
+    const uint32_t number = common_number(cells.reader, cells.count);
+    const AccessContext* context = history_.context(number);
+    if (!context) return false;
+    if (history_.is_in_block(*context) && context->warp == warp_) {
+      if (!all_of_lanes(cells.reader, cells, number)) {
+        std::fill_n(cells.reader, cells.count, accessor(number_, kSeveralLanes));
+        return true;
+      }
+    } else {
+      // Order between warps is the same for all lanes, between blocks it may not be.
+      if (!history_.is_in_block(*context) && history_.has_block_order()) return false;
+      if (!history_.is_ordered(cells.reader[0], thread(cells.first_lane))) {
+        if (!all_settled(cells.other_reader, cells.count)) {
+          const AccessContext* kept = history_.context(common_number(cells.other_reader, cells.count));
+          if (!kept || (!history_.is_in_block(*kept) && history_.is_in_block(*context))) return false;
+        }
+        std::copy_n(cells.reader, cells.count, cells.other_reader);
+      }
+    }
+  }
+  fill(cells.reader, cells);
+  return true;
 }
 
 void CellCheck::note(Accessor earlier, bool earlier_wrote, int lane, uint64_t offset) {
@@ -33,7 +146,7 @@ void CellCheck::note_absence(Accessor in_flight, int lane, uint64_t offset) {
   absence_.lanes |= 1u << lane;
 }
 
-/// True when the earlier write, if any, comes before this access.
+/// False when the earlier write is an atomic as this is one, and nothing orders them.
 bool CellCheck::check_writer(Accessor writer, int lane, uint64_t offset, bool needs_value) {
   if (writer < settled_.unwritten_below) {
     if (needs_value) note_absence(0, lane, offset);
@@ -48,103 +161,53 @@ bool CellCheck::check_writer(Accessor writer, int lane, uint64_t offset, bool ne
       note(writer, true, lane, offset);
     return true;
   }
-  if (is_atomic_ && is_atomic(writer)) return history_.is_ordered(writer, thread(lane));
   if (history_.is_ordered(writer, thread(lane))) return true;
+  if (kind_ == AccessKind::atomic && context && context->is_atomic) return false;
   note(writer, true, lane, offset);
   return true;
 }
 
-void CellCheck::read(ShadowCells& cells, ShadowCells::Range range, int lane) {
-  const Accessor self = accessor(number_, static_cast<uint32_t>(lane));
-  for (size_t i = range.first; i < range.first + range.count; ++i) {
-    check_writer(cells.writer()[i], lane, cells.offset_of(i), true);
-    Accessor& reader = cells.reader()[i];
-    if (reader != self && !is_ordered(reader, lane)) {
-      if (is_of_own_warp(reader)) {
-        reader = accessor(number_, kSeveralLanes);
-        continue;
-      }
-      Accessor& other = cells.other_reader()[i];
-      other = settled_.contains(other) ? reader : history_.farther_reader(other, reader, thread(lane));
-    }
-    reader = self;
+void CellCheck::read(const Cells& cells, size_t i, int lane, uint64_t offset) {
+  const Accessor writer = cells.writer[i];
+  if (writer < settled_.unwritten_below || !settled_.contains(writer))
+    check_writer(writer, lane, offset, true);
+  Accessor& reader = cells.reader[i];
+  if (settled_.contains(reader) || reader == self(lane))
+    reader = self(lane);
+  else
+    note_reader(reader, cells.other_reader[i], lane);
+}
+
+/// The reader before this one is kept beside it while nothing orders them.
+void CellCheck::note_reader(Accessor& reader, Accessor& other, int lane) {
+  const AccessContext* context = history_.context_in_block(number_of(reader));
+  const bool is_ordered = history_.is_ordered(reader, thread(lane));
+  if (context && context->warp == warp_) {
+    reader = is_ordered ? self(lane) : accessor(number_, kSeveralLanes);
+    return;
   }
+  if (!is_ordered)
+    other = settled_.contains(other) ? reader : history_.farther_reader(other, reader, thread(lane));
+  reader = self(lane);
 }
 
 /// Atomics need no order among each other.  What comes after them must come after all of them.
 Accessor CellCheck::writer_after(Accessor before, int lane) {
-  const Accessor self = accessor(number_, static_cast<uint32_t>(lane));
-  const AccessContext* context = history_.context(number_of(before));
-  if (!context || context->block != history_.context(number_)->block) return self;
+  const AccessContext* context = history_.context_in_block(number_of(before));
+  if (!context) return self(lane);
   if (context->warp == warp_) return accessor(number_, kSeveralLanes);
   return accessor(history_.number_of_several_warps(*access_));
 }
 
-void CellCheck::write(ShadowCells& cells, ShadowCells::Range range, int lane) {
-  for (size_t i = range.first; i < range.first + range.count; ++i) {
-    const uint64_t offset = cells.offset_of(i);
-    Accessor& writer = cells.writer()[i];
-    Accessor& reader = cells.reader()[i];
-    Accessor& other = cells.other_reader()[i];
-    const bool is_after_writer = check_writer(writer, lane, offset, is_atomic_);
-    if (!is_ordered(reader, lane)) note(reader, false, lane, offset);
-    if (!is_ordered(other, lane)) note(other, false, lane, offset);
-    writer = is_after_writer ? accessor(number_, static_cast<uint32_t>(lane)) : writer_after(writer, lane);
-    reader = other = 0;
-  }
-}
-
-/// True when all cells are settled (from `from` on), or all were last touched by the same thread that does it now.
-bool CellCheck::needs_no_look(const Accessor* cells, size_t parts, size_t cells_per_part, int first_lane,
-                              Accessor from) const {
-  const size_t count = parts * cells_per_part;
-  bool all_settled = true;
-  for (size_t i = 0; i < count; ++i) all_settled &= (cells[i] >= from) & settled_.contains(cells[i]);
-  if (all_settled) return true;
-  const Accessor first = accessor(number_of(cells[0]), static_cast<uint32_t>(first_lane));
-  bool all_own = true;
-  for (size_t part = 0; part < parts; ++part)
-    for (size_t i = 0; i < cells_per_part; ++i)
-      all_own &= cells[part * cells_per_part + i] == first + static_cast<Accessor>(part);
-  if (!all_own || !is_of_own_warp(first)) return false;
-  return !history_.context(number_of(first))->is_in_flight;
-}
-
-bool CellCheck::read_run(ShadowCells& cells, ShadowCells::Range range, int first_lane, int lanes) {
-  const size_t parts = static_cast<size_t>(lanes), each = range.count / parts;
-  Accessor* reader = cells.reader() + range.first;
-  if (!needs_no_look(cells.writer() + range.first, parts, each, first_lane, settled_.unwritten_below) ||
-      !needs_no_look(reader, parts, each, first_lane, 0))
-    return false;
-  const Accessor first = accessor(number_, static_cast<uint32_t>(first_lane));
-  for (size_t part = 0; part < parts; ++part)
-    for (size_t i = 0; i < each; ++i) reader[part * each + i] = first + static_cast<Accessor>(part);
-  return true;
-}
-
-bool CellCheck::write_run(ShadowCells& cells, ShadowCells::Range range, int first_lane, int lanes) {
-  const size_t parts = static_cast<size_t>(lanes), each = range.count / parts;
-  Accessor* writer = cells.writer() + range.first;
-  const Accessor* other = cells.other_reader() + range.first;
-  if (!needs_no_look(writer, parts, each, first_lane, 0) ||
-      !needs_no_look(cells.reader() + range.first, parts, each, first_lane, 0) ||
-      !needs_no_look(other, parts, each, first_lane, 0))
-    return false;
-  // The readers stay: they come before this write, so whatever comes after it comes after them.
-  const Accessor first = accessor(number_, static_cast<uint32_t>(first_lane));
-  for (size_t part = 0; part < parts; ++part)
-    for (size_t i = 0; i < each; ++i) writer[part * each + i] = first + static_cast<Accessor>(part);
-  return true;
-}
-
-bool CellCheck::read_broadcast(ShadowCells& cells, ShadowCells::Range range) {
-  for (size_t i = range.first; i < range.first + range.count; ++i) {
-    const Accessor writer = cells.writer()[i], reader = cells.reader()[i];
-    if (writer < settled_.unwritten_below || !settled_.contains(writer)) return false;
-    if (!settled_.contains(reader) && !is_of_own_warp(reader)) return false;
-  }
-  std::fill_n(cells.reader() + range.first, range.count, accessor(number_, kSeveralLanes));
-  return true;
+void CellCheck::write(const Cells& cells, size_t i, int lane, uint64_t offset) {
+  Accessor& writer = cells.writer[i];
+  Accessor& reader = cells.reader[i];
+  Accessor& other = cells.other_reader[i];
+  const bool is_after_writer = check_writer(writer, lane, offset, kind_ == AccessKind::atomic);
+  if (!is_ordered(reader, lane)) note(reader, false, lane, offset);
+  if (!is_ordered(other, lane)) note(other, false, lane, offset);
+  writer = is_after_writer ? self(lane) : writer_after(writer, lane);
+  reader = other = 0;
 }
 
 }  // namespace simulated_gpu

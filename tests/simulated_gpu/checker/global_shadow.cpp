@@ -82,14 +82,8 @@ bool GlobalShadow::touch(uint64_t address, uint64_t bytes, AccessKind kind,
                block->allocation->name + "\"",
            *operation);
   History& history = state_->history;
-  const Settled settled{accessor(1), accessor(history.operations.ordered_below()), 0, 0};
-  CellCheck check(history, settled, nullptr, 0, history.operations.issue());
-  const ShadowCells::Range range = block->cells.range(address - block->address, bytes);
-  if (kind == AccessKind::read) {
-    if (!check.read_run(block->cells, range, 0, 1)) check.read(block->cells, range, 0);
-  } else {
-    if (!check.write_run(block->cells, range, 0, 1)) check.write(block->cells, range, 0);
-  }
+  CellCheck check(history, kind);
+  check.check(block->cells, address - block->address, {0, 1, bytes, false});
   if (const Conflict& conflict = check.conflict(); conflict.earlier)
     report(ReportKind::stream,
            verb + ("byte " + std::to_string(conflict.offset)) + " of " + block_text(*block) + ", which \"" +

@@ -84,12 +84,6 @@ uint32_t History::add(AccessContext context) {
   return number;
 }
 
-const AccessContext* History::context(uint32_t number) const {
-  if (number < launch_first_ || number - launch_first_ >= contexts_.size()) return nullptr;
-  const AccessContext& context = contexts_[number - launch_first_];
-  return context.instruction ? &context : nullptr;
-}
-
 bool History::is_current(uint32_t number, const Warp& warp) const {
   return number >= block_first_ && contexts_[number - launch_first_].time > warp.synchronised;
 }

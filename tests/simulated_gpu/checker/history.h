@@ -48,7 +48,18 @@ class History {
   /// The number of atomics of the running block by threads of several warps up to now.
   uint32_t number_of_several_warps(const Access& access);
   /// Null when the number stands for operations.
-  const AccessContext* context(uint32_t number) const;
+  const AccessContext* context(uint32_t number) const {
+    const uint32_t index = number - launch_first_;
+    if (number < launch_first_ || index >= contexts_.size() || !contexts_[index].instruction) return nullptr;
+    return &contexts_[index];
+  }
+  /// Null, too, when the access was made by another block.
+  const AccessContext* context_in_block(uint32_t number) const {
+    return number < block_first_ ? nullptr : context(number);
+  }
+  bool is_in_block(const AccessContext& context) const { return context.block == block_; }
+  /// Something may order accesses of earlier blocks before what this block does.
+  bool has_block_order() const { return blocks_->has_acquired(); }
 
   /// Whether the earlier access comes before what the thread of the running block does next.  The thread is of no account
   /// when no launch runs.
@@ -60,7 +71,6 @@ class History {
   /// Of two readers, neither ordered before the thread, the one to keep: readers of other operations before readers of other
   /// blocks before readers of the own block.
   Accessor farther_reader(Accessor kept, Accessor candidate, int thread);
-  int warps() const { return static_cast<int>(warps_.size()); }
 
  private:
   enum class Distance { own_block, other_block, other_operation };

@@ -17,8 +17,33 @@ bool releases(const ptx::Instruction& instruction) {
          !instruction.has(ptx::Modifier::cta);
 }
 
-/// Of every lane.  An asynchronous copy of fewer bytes than it fills is left to the executor, which knows what it fills.
-uint64_t alignment(const Access& access) { return access.bytes_per_lane & (~access.bytes_per_lane + 1); }
+/// An asynchronous copy that reads fewer bytes than it fills is left to the executor, which knows what it fills.
+bool is_aligned(const Access& access, uint64_t address) {
+  const uint32_t alignment = access.bytes_per_lane & (~access.bytes_per_lane + 1);
+  return (address & (alignment - 1)) == 0;
+}
+
+/// Calls visit(segment) for the lanes in the mask, in segments as long as can be.
+void for_each_segment(const Access& access, uint32_t mask, auto&& visit) {
+  const uint64_t* addresses = access.addresses;
+  const bool may_share = access.kind == AccessKind::read;
+  while (mask) {
+    const int first = __builtin_ctz(mask);
+    const int end =
+        first + __builtin_ctzll(~(uint64_t{mask} >> first));  // of the active lanes that follow each other
+    Segment segment{first, 1, access.bytes_per_lane, false};
+    int last = first + 1;
+    if (may_share && last < end && addresses[last] == addresses[first]) {
+      segment.is_same = true;
+      while (last < end && addresses[last] == addresses[first]) ++last;
+    } else {
+      while (last < end && addresses[last] == addresses[last - 1] + access.bytes_per_lane) ++last;
+    }
+    segment.lanes = last - first;
+    visit(segment);
+    mask &= last < 32 ? ~uint32_t{0} << last : 0;
+  }
+}
 
 ReportKind kind_of_rule(std::string_view rule) {
   if (rule == "address" || rule == "alignment") return ReportKind::memory;
@@ -79,44 +104,6 @@ uint32_t LaunchChecker::access(const Access& access) {
   return 0;
 }
 
-std::optional<LaunchChecker::Extent> LaunchChecker::extent_of(const Access& access) {
-  const int first = __builtin_ctz(access.mask);
-  const uint32_t from_first = access.mask >> first;
-  if (access.kind == AccessKind::atomic || (from_first & (from_first + 1))) return std::nullopt;
-  const int lanes = __builtin_popcount(access.mask);
-  const uint64_t* addresses = access.addresses + first;
-  bool is_contiguous = true, is_same = true;
-  for (int i = 0; i < lanes; ++i) {
-    is_contiguous &= addresses[i] == addresses[0] + static_cast<uint64_t>(i) * access.bytes_per_lane;
-    is_same &= addresses[i] == addresses[0];
-  }
-  if (is_contiguous) {
-    const uint64_t bytes = static_cast<uint64_t>(lanes) * access.bytes_per_lane;
-    return Extent{addresses[0], bytes, first, lanes, false};
-  }
-  if (is_same && access.kind == AccessKind::read)
-    return Extent{addresses[0], access.bytes_per_lane, first, lanes, true};
-  return std::nullopt;
-}
-
-bool LaunchChecker::check_together(CellCheck& check, const Access& access, ShadowCells& cells,
-                                   const Extent& extent, uint64_t offset) {
-  cells.range(offset, access.bytes_per_lane);  // every lane needs cells of its own
-  const ShadowCells::Range range = cells.range(offset, extent.bytes);
-  if (extent.is_broadcast) return check.read_broadcast(cells, range);
-  return access.kind == AccessKind::read ? check.read_run(cells, range, extent.first_lane, extent.lanes)
-                                         : check.write_run(cells, range, extent.first_lane, extent.lanes);
-}
-
-void LaunchChecker::check_lane(CellCheck& check, const Access& access, ShadowCells& cells, uint64_t offset,
-                               int lane) {
-  const ShadowCells::Range range = cells.range(offset, access.bytes_per_lane);
-  if (access.kind == AccessKind::read)
-    check.read(cells, range, lane);
-  else
-    check.write(cells, range, lane);
-}
-
 LiveBlock* LaunchChecker::block_of(const Access& access, uint64_t address) {
   LiveBlock*& last = block_of_instruction_[static_cast<size_t>(access.instruction->index)];
   if (last && last->holds(address, 1)) return last;
@@ -131,68 +118,78 @@ LiveBlock* LaunchChecker::block_of(const Access& access, uint64_t address) {
 }
 
 uint32_t LaunchChecker::access_global(const Access& access) {
-  const uint32_t number = history_.number_of_access(access);
   const Settled settled{accessor(1), accessor(history_.operations.ordered_below()),
                         accessor(history_.block_first()), accessor(history_.ordered_to(access.warp))};
-  CellCheck check(history_, settled, &access, access.warp, number);
-  if (const auto extent = extent_of(access)) {
-    LiveBlock* block = block_of(access, extent->address);
-    if (block && block->holds(extent->address, extent->bytes) && extent->address % alignment(access) == 0 &&
-        check_together(check, access, block->cells, *extent, extent->address - block->address))
-      return access.mask;
-  }
-  uint32_t outside = 0, misaligned = 0;
   if (access.kind == AccessKind::atomic && releases(*access.instruction))
     history_.fence(access.warp, access.mask);
-  for_each_lane(access.mask, [&](int lane) {
-    const uint64_t address = access.addresses[lane];
+  CellCheck check(history_, settled, access);
+  uint32_t outside = 0, misaligned = 0;
+  for_each_segment(access, access.mask, [&](const Segment& segment) {
+    const uint64_t address = access.addresses[segment.first_lane];
     LiveBlock* block = block_of(access, address);
-    if (!block || !block->holds(address, access.bytes_per_lane)) {
-      outside |= 1u << lane;
-    } else if (address % alignment(access)) {
-      misaligned |= 1u << lane;
-    } else {
-      check_lane(check, access, block->cells, address - block->address, lane);
-      if (access.kind == AccessKind::atomic) history_.atomic(address, 32 * access.warp + lane);
+    if (block && block->holds(address, segment.bytes()) && is_aligned(access, address)) {
+      check.check(block->cells, address - block->address, segment);
+      return;
+    }
+    for (int lane = segment.first_lane; lane < segment.first_lane + segment.lanes; ++lane) {
+      block = block_of(access, access.addresses[lane]);
+      if (!block || !block->holds(access.addresses[lane], access.bytes_per_lane))
+        outside |= 1u << lane;
+      else if (!is_aligned(access, access.addresses[lane]))
+        misaligned |= 1u << lane;
+      else
+        check.check(block->cells, access.addresses[lane] - block->address,
+                    {lane, 1, access.bytes_per_lane, false});
     }
   });
+  const uint32_t allowed = access.mask & ~(outside | misaligned);
+  if (access.kind == AccessKind::atomic)
+    for_each_lane(allowed,
+                  [&](int lane) { history_.atomic(access.addresses[lane], 32 * access.warp + lane); });
   if (outside) {
     const uint64_t address = access.addresses[__builtin_ctz(outside)];
     reporter_->memory(access, outside, blocks_.whereabouts(address, access.bytes_per_lane));
   }
   if (misaligned) reporter_->misaligned(access, misaligned);
-  const auto place = [&](int lane) { return name(*block_of(access, access.addresses[lane])); };
-  if (check.conflict().earlier) reporter_->conflict(access, check.conflict(), place(check.conflict().lane));
-  if (check.absence().lanes)
-    reporter_->absence(access, check.absence(), place(__builtin_ctz(check.absence().lanes)));
-  return access.mask & ~(outside | misaligned);
+  report(check, access, [&](int lane) { return name(*block_of(access, access.addresses[lane])); });
+  return allowed;
 }
 
 uint32_t LaunchChecker::access_shared(const Access& access) {
   const uint32_t allowed = access_window(access, launch_.shared_bytes, "shared memory of the block");
-  if (allowed == 0) return 0;
-  const uint32_t number = history_.number_of_access(access);
   const Accessor first = accessor(history_.block_first());
   const Settled settled{first, first, first, accessor(history_.ordered_to(access.warp))};
-  CellCheck check(history_, settled, &access, access.warp, number);
-  if (allowed == access.mask)
-    if (const auto extent = extent_of(access);
-        extent && check_together(check, access, *shared_cells_, *extent, extent->address))
-      return allowed;
-  for_each_lane(allowed,
-                [&](int lane) { check_lane(check, access, *shared_cells_, access.addresses[lane], lane); });
-  if (check.conflict().earlier) reporter_->conflict(access, check.conflict(), "shared memory");
-  if (check.absence().lanes) reporter_->absence(access, check.absence(), "shared memory");
+  CellCheck check(history_, settled, access);
+  for_each_segment(access, allowed, [&](const Segment& segment) {
+    check.check(*shared_cells_, access.addresses[segment.first_lane], segment);
+  });
+  report(check, access, [](int) { return std::string("shared memory"); });
   return allowed;
 }
 
+void LaunchChecker::report(const CellCheck& check, const Access& access,
+                           const std::function<std::string(int lane)>& place) const {
+  if (const Conflict& conflict = check.conflict(); conflict.earlier)
+    reporter_->conflict(access, conflict, place(conflict.lane));
+  if (const Absence& absence = check.absence(); absence.lanes)
+    reporter_->absence(access, absence, place(__builtin_ctz(absence.lanes)));
+}
+
 uint32_t LaunchChecker::access_window(const Access& access, uint64_t bytes, const char* window) const {
+  // All lanes at once where nothing is wrong, in a loop without branches.
+  uint64_t wrong = access.bytes_per_lane > bytes;
+  const uint64_t last = bytes - access.bytes_per_lane;
+  for (int lane = 0; lane < 32; ++lane) {
+    const uint64_t address = access.mask >> lane & 1 ? access.addresses[lane] : 0;
+    wrong |= static_cast<uint64_t>(address > last) | static_cast<uint64_t>(!is_aligned(access, address));
+  }
+  if (!wrong) return access.mask;
   uint32_t outside = 0, misaligned = 0;
   for_each_lane(access.mask, [&](int lane) {
     const uint64_t address = access.addresses[lane];
     if (address >= bytes || access.bytes_per_lane > bytes - address)
       outside |= 1u << lane;
-    else if (address % alignment(access))
+    else if (!is_aligned(access, address))
       misaligned |= 1u << lane;
   });
   if (outside)

@@ -1,7 +1,9 @@
 #pragma once
 // Listens to one launch and checks its accesses to global, shared, local and parameter memory.
 
+#include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "tests/simulated_gpu/checker/history.h"
@@ -29,24 +31,13 @@ class LaunchChecker final : public Observer {
                 uint32_t lanes) override;
 
  private:
-  /// The bytes of all lanes of an access, where they can be checked together.
-  struct Extent {
-    uint64_t address, bytes;
-    int first_lane, lanes;
-    bool
-        is_broadcast;  ///< all lanes read the same bytes; else each has its own, next to those of the lane before it
-  };
-  static std::optional<Extent> extent_of(const Access& access);
-
   uint32_t access_global(const Access& access);
   uint32_t access_shared(const Access& access);
   uint32_t access_window(const Access& access, uint64_t bytes, const char* window) const;
+  /// The live block that an address is in, or null.
   LiveBlock* block_of(const Access& access, uint64_t address);
-  static bool check_together(CellCheck& check, const Access& access, ShadowCells& cells, const Extent& extent,
-                             uint64_t offset);
-  static void check_lane(CellCheck& check, const Access& access, ShadowCells& cells, uint64_t offset,
-                         int lane);
-
+  void report(const CellCheck& check, const Access& access,
+              const std::function<std::string(int lane)>& place) const;
   LiveBlocks& blocks_;
   History& history_;
   std::optional<ShadowCells>& shared_cells_;

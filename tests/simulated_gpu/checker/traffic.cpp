@@ -36,6 +36,9 @@ uint32_t bank_conflicts(const Access& access) {
       for (uint64_t word = access.addresses[lane] / kBankBytes; word <= last; ++word)
         if (count == 0 || words[count - 1] != word) words[count++] = word;
     }
+    const auto [lowest, highest] =
+        std::minmax_element(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(count));
+    if (count == 0 || *highest - *lowest < kBanks) continue;  // no two words of one bank
     const auto end = words.begin() + static_cast<std::ptrdiff_t>(count);
     if (!std::is_sorted(words.begin(), end)) std::sort(words.begin(), end);
     std::array<uint32_t, kBanks> wanted{};

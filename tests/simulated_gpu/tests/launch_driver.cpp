@@ -14,17 +14,18 @@ OperationPointer Timelines::next(int timeline, const std::string& name,
 
 SomeKernel::SomeKernel(int instructions) {
   module_.files = {"", "a.cu"};
-  kernel_.name = "_Z6kernelPf";
-  kernel_.module = &module_;
+  ptx::Kernel& kernel = module_.kernels["_Z6kernelPf"];
+  kernel.name = "_Z6kernelPf";
+  kernel.module = &module_;
   for (int i = 0; i < instructions; ++i) {
     ptx::Instruction instruction;
     instruction.text = "instruction " + std::to_string(i);
     instruction.file = 1;
     instruction.line = i + 1;
     instruction.index = i;
-    kernel_.code.push_back(std::move(instruction));
+    instruction.kernel = &kernel;
+    kernel.code.push_back(std::move(instruction));
   }
-  for (ptx::Instruction& instruction : kernel_.code) instruction.kernel = &kernel_;
 }
 
 DrivenLaunch::DrivenLaunch(std::unique_ptr<Observer> observer, const SomeKernel& kernel, uint32_t blocks,

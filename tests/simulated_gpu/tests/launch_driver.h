@@ -28,17 +28,17 @@ class Timelines {
   std::map<int, VectorClock> clocks_;
 };
 
-/// A kernel of as many instructions as a test wants, on lines 1, 2, ... of a.cu.
+/// A module with one kernel of as many instructions as a test wants, on lines 1, 2, ... of a.cu.
 class SomeKernel {
  public:
   explicit SomeKernel(int instructions);
-  const ptx::Kernel& kernel() const { return kernel_; }
-  const ptx::Instruction& at(int index) const { return kernel_.code[static_cast<size_t>(index)]; }
-  ptx::Kernel& change() { return kernel_; }
+  const ptx::Module& module() const { return module_; }
+  const ptx::Kernel& kernel() const { return module_.kernels.begin()->second; }
+  const ptx::Instruction& at(int index) const { return kernel().code[static_cast<size_t>(index)]; }
+  ptx::Kernel& change() { return module_.kernels.begin()->second; }
 
  private:
   ptx::Module module_;
-  ptx::Kernel kernel_;
 };
 
 /// The events of one launch, in the order in which a test says them.  Block 0 has begun.
