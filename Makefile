@@ -4,6 +4,7 @@ BUILD := build/release
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
 .PHONY: demo test test-all check build bench sanitize verify-ranks format clean
+.PHONY: cuda-check cuda-mutants cuda-coverage kernel-report gpu-check
 
 demo: ## train a small model on real images and text, and write a report page
 	@cmake/install_dependencies.sh build
@@ -35,6 +36,33 @@ verify-ranks: build ## 1 to 4 ranks, processes and threads, give the same bits
 
 sanitize: ## fast tests under the address, undefined-behaviour and thread sanitizers
 	tests/sanitize.sh
+
+PROFILE := $(BUILD)/cuda_profile.json
+
+cuda-check: ## machine code for every architecture without spills; registers and occupancy are those of the table
+	@cmake --preset cuda >/dev/null
+	@cmake --build --preset cuda
+	@$(MAKE) --no-print-directory $(PROFILE)
+	tests/cuda_resources.py build/cuda $(PROFILE) kernels/cuda_resources.md
+
+# What the simulated GPU counted while the op table ran.
+$(PROFILE): build
+	SIMULATED_GPU_PROFILE=$@ $(BUILD)/kernels_test --gtest_filter='Table/CudaOp.*:Cuda*-*Full*' >/dev/null
+
+cuda-coverage: $(PROFILE) ## source lines of the CUDA kernels that the tests execute
+	tests/cuda_coverage.py $(PROFILE)
+
+cuda-mutants: build ## break the CUDA sources one place at a time: the tests must notice
+	tests/cuda_mutants.py $(BUILD)
+
+kernel-report: build ## bytes, operations, occupancy and predicted times of every CUDA kernel, as a table and a picture
+	@cmake --preset cuda >/dev/null
+	@cmake --build --preset cuda
+	SIMULATED_GPU_PROFILE=$(BUILD)/reference_profile.json $(BUILD)/reference_launches
+	tests/kernel_report/kernel_report.py $(BUILD)/reference_profile.json build/kernel_report --ptxas build/cuda
+
+gpu-check: build ## the op table and a short training on a real GPU
+	$(BUILD)/gpu_test
 
 format:
 	git ls-files '*.h' '*.cpp' | xargs clang-format -i
