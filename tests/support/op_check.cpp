@@ -160,4 +160,12 @@ void expect_errors_noticed(const Comparison& right) {
   }
 }
 
+void check_op(const OpCase& op_case, DType dtype, Stream stream, int64_t gradient_sample) {
+  SCOPED_TRACE(str(op_case.name, " ", dtype, " on ", stream.device));
+  const Outcome outcome = run_op(op_case, dtype, stream);
+  for (const Comparison& comparison : Truth(op_case, dtype, gradient_sample).compare(outcome))
+    EXPECT_TRUE(close(comparison));
+  expect_same_again(op_case, dtype, stream, outcome);
+}
+
 }  // namespace tessera

@@ -36,6 +36,9 @@ class Truth {
 /// The same bits again, over memory that holds other values.
 void expect_same_again(const OpCase& op_case, DType dtype, Stream stream, const Outcome& first);
 
+/// Compares with the truth, and repeats, as test failures.
+void check_op(const OpCase& op_case, DType dtype, Stream stream, int64_t gradient_sample);
+
 /// Every value off by ten times the tolerance, and single values (a sample of them, where they are many) off by ten times
 /// that of the largest: each must be noticed.  Where nothing is rounded, one epsilon is.
 void expect_errors_noticed(const Comparison& right);

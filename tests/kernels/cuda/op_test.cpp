@@ -29,12 +29,9 @@ class CudaOp : public testing::TestWithParam<std::string> {
     for (const OpCase& op_case : op_cases()) {
       if (family(op_case) != GetParam()) continue;
       for (DType dtype : op_case.dtypes()) {
-        SCOPED_TRACE(str(op_case.name, " ", dtype, " on the simulated GPU, seed ", seed, ", lanes ", lanes));
+        SCOPED_TRACE(str("seed ", seed, ", lanes ", lanes));
         CudaEngine engine(0);
-        const Outcome outcome = run_op(op_case, dtype, engine.stream());
-        for (const Comparison& comparison : Truth(op_case, dtype, gradient_sample).compare(outcome))
-          EXPECT_TRUE(close(comparison));
-        expect_same_again(op_case, dtype, engine.stream(), outcome);
+        check_op(op_case, dtype, engine.stream(), gradient_sample);
         for (const simulated_gpu::Report& report : simulated_gpu::take_reports())
           ADD_FAILURE() << simulated_gpu::describe(report);
       }
