@@ -8,7 +8,7 @@ namespace tessera::kernels {
 namespace {
 
 constexpr int kThreads = 512;
-constexpr int N = kVectorElements<float>;
+constexpr int kVector = kVectorElements<float>;
 
 /// sum_i exp(x_i - largest) over the values added so far.
 /// Source: Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
@@ -16,10 +16,10 @@ struct LogSum {
   float largest = -INFINITY, sum = 0;
 
   /// The first count of the values.
-  __device__ void add(const float (&x)[N], int64_t count) {
+  __device__ void add(const float (&x)[kVector], int64_t count) {
     float top = largest;
 #pragma unroll
-    for (int n = 0; n < N; ++n)
+    for (int n = 0; n < kVector; ++n)
       if (n < count) top = fmaxf(top, x[n]);  // passes over NaN, which is left to the sum
     if (top > largest) {
       sum *= expf(largest - top);
@@ -27,7 +27,7 @@ struct LogSum {
     }
     const float shift = largest == -INFINITY ? 0 : largest;  // as long as all are -inf, their terms are 0
 #pragma unroll
-    for (int n = 0; n < N; ++n)
+    for (int n = 0; n < kVector; ++n)
       if (n < count) sum += expf(x[n] - shift);
   }
   /// Over all threads of the block.  NaN where the largest is infinite.
@@ -49,8 +49,8 @@ __global__ void __launch_bounds__(kThreads)
   if (target >= 0) {  // the same for all threads of the block
     LogSum mine;
 #pragma unroll 4
-    for (int64_t col = threadIdx.x * N; col < vocab; col += kThreads * N) {
-      float values[N];
+    for (int64_t col = threadIdx.x * kVector; col < vocab; col += kThreads * kVector) {
+      float values[kVector];
       load<kVectors>(x + col, vocab - col, values);
       mine.add(values, vocab - col);
     }
@@ -76,12 +76,12 @@ __global__ void __launch_bounds__(kThreads)
   require(-1 <= target && target < vocab);
   const float log_of_sum = log_sum[row];
   const float factor = options.scale * (1 + 2 * options.z_loss * log_of_sum);
-  const int64_t col = (int64_t{blockIdx.x % row_blocks} * kThreads + threadIdx.x) * N;
-  float values[N] = {};
+  const int64_t col = (int64_t{blockIdx.x % row_blocks} * kThreads + threadIdx.x) * kVector;
+  float values[kVector] = {};
   if (target >= 0) {
     load<kVectors>(x + col, vocab - col, values);
 #pragma unroll
-    for (int n = 0; n < N; ++n) {
+    for (int n = 0; n < kVector; ++n) {
       values[n] = factor * expf(values[n] - log_of_sum);
       if (col + n == target) values[n] -= options.scale;
     }
@@ -95,7 +95,7 @@ template <>
 void cross_entropy_forward<Backend::cuda>(const Tensor& logits, const Tensor& targets, const Tensor& nll,
                                           const Tensor& log_sum, Stream stream) {
   const int64_t rows = logits.shape()[0], vocab = logits.shape()[1];
-  const bool vectors = vocab % N == 0 && aligned_for_vectors(logits.data<float>());
+  const bool vectors = vocab % kVector == 0 && aligned_for_vectors(logits.data<float>());
   launch("cross_entropy_forward", vectors ? &forward_rows<true> : &forward_rows<false>,
          {blocks_for(rows, 1), kThreads}, stream, logits.data<float>(), targets.data<int32_t>(), vocab,
          nll.data<float>(), log_sum.data<float>());
@@ -105,8 +105,8 @@ template <>
 void cross_entropy_backward<Backend::cuda>(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
                                            CrossEntropyOptions options, Stream stream) {
   const int64_t rows = logits.shape()[0], vocab = logits.shape()[1];
-  const bool vectors = vocab % N == 0 && aligned_for_vectors(logits.data<float>());
-  const unsigned row_blocks = blocks_for(vocab, kThreads * N);
+  const bool vectors = vocab % kVector == 0 && aligned_for_vectors(logits.data<float>());
+  const unsigned row_blocks = blocks_for(vocab, kThreads * kVector);
   launch("cross_entropy_backward", vectors ? &backward_rows<true> : &backward_rows<false>,
          {blocks_for(rows * row_blocks, 1), kThreads}, stream, logits.data<float>(), targets.data<int32_t>(),
          log_sum.data<float>(), vocab, row_blocks, options);

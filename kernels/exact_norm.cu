@@ -1,6 +1,7 @@
 #include "kernels/exact_norm.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "kernels/launch.cuh"
 #include "kernels/reduce.cuh"
@@ -11,14 +12,14 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kMostBlocks = 1024;  // that take the elements in turns
-constexpr int N = kVectorElements<float>;
+constexpr int kVector = kVectorElements<float>;
 
-/// Calls body(vector, count) for the thread's share of x, N neighbouring elements at a time.
+/// Calls body(vector, count) for the thread's share of x, kVector neighbouring elements at a time.
 template <bool kVectors, class Body>
 __device__ void for_share(const float* x, int64_t count, const Body& body) {
-  for (int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * N; at < count;
-       at += int64_t{gridDim.x} * kThreads * N) {
-    float vector[N];
+  for (int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kVector; at < count;
+       at += int64_t{gridDim.x} * kThreads * kVector) {
+    float vector[kVector];
     load<kVectors>(x + at, count - at, vector);
     body(vector);
   }
@@ -30,9 +31,9 @@ template <bool kVectors>
 __global__ void __launch_bounds__(kThreads)
     largest_bits(const float* __restrict__ x, int64_t count, int* largest) {
   int mine = 0;
-  for_share<kVectors>(x, count, [&](const float(&vector)[N]) {
+  for_share<kVectors>(x, count, [&](const float(&vector)[kVector]) {
 #pragma unroll
-    for (int n = 0; n < N; ++n) mine = max(mine, __float_as_int(vector[n]) & 0x7fffffff);
+    for (int n = 0; n < kVector; ++n) mine = max(mine, __float_as_int(vector[n]) & 0x7fffffff);
   });
   mine = block_reduce(mine, Max{});
   if (threadIdx.x == 0) atomicMax(largest, mine);
@@ -49,9 +50,9 @@ template <bool kVectors>
 __global__ void __launch_bounds__(kThreads)
     add_squares(const float* __restrict__ x, int64_t count, double largest, Squares* squares) {
   Word lower = 0, upper = 0;
-  for_share<kVectors>(x, count, [&](const float(&vector)[N]) {
+  for_share<kVectors>(x, count, [&](const float(&vector)[kVector]) {
 #pragma unroll
-    for (int n = 0; n < N; ++n) {
+    for (int n = 0; n < kVector; ++n) {
       const double quotient = static_cast<double>(vector[n]) / largest;
       const Word square = static_cast<Word>(quotient * quotient * 0x1p52);  // towards zero: the floor
       lower += square & 0xffffffffu;
@@ -67,7 +68,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 unsigned blocks_of(int64_t count) {
-  return static_cast<unsigned>(std::min(kMostBlocks, (count + kThreads * N - 1) / (kThreads * N)));
+  return static_cast<unsigned>(
+      std::min(kMostBlocks, (count + kThreads * kVector - 1) / (kThreads * kVector)));
 }
 
 /// A result that a launch adds to from zero, once it is on the host.

@@ -1,6 +1,7 @@
 #include "kernels/pointwise.h"
 
 #include "kernels/map.cuh"
+#include "kernels/sigmoid.cuh"
 
 namespace tessera::kernels {
 namespace {
@@ -12,7 +13,7 @@ struct Cast {
   __device__ void operator()(const float (&x)[1], float (&y)[1]) const { y[0] = x[0]; }
 };
 struct SigmoidForward {
-  __device__ void operator()(const float (&x)[1], float (&y)[1]) const { y[0] = 1 / (1 + expf(-x[0])); }
+  __device__ void operator()(const float (&x)[1], float (&y)[1]) const { y[0] = sigmoid(x[0]); }
 };
 struct SigmoidBackward {
   __device__ void operator()(const float (&x)[2], float (&y)[1]) const {

@@ -29,8 +29,8 @@ __device__ T warp_reduce(T value, Op op, int lanes = kWarp) {
   return value;
 }
 
-/// Over groups of neighbouring threads of a block of whole groups; threads: of a group, a power of two, the same for
-/// the whole block.
+/// Over groups of neighbouring threads of a block of whole groups; threads: of a group, a power of two up to 32 or a
+/// multiple of 32, the same for the whole block.
 template <class T, class Op>
 __device__ T group_reduce(T value, Op op, int threads) {
   value = warp_reduce(value, op, min(threads, kWarp));
@@ -45,18 +45,9 @@ __device__ T group_reduce(T value, Op op, int threads) {
   return value;
 }
 
-/// Over the block, of any number of whole warps.
 template <class T, class Op>
 __device__ T block_reduce(T value, Op op) {
-  value = warp_reduce(value, op);
-  __shared__ T parts[kMostWarps];
-  const int warps = blockDim.x / kWarp;
-  if (threadIdx.x % kWarp == 0) parts[threadIdx.x / kWarp] = value;
-  __syncthreads();
-  value = parts[0];
-  for (int other = 1; other < warps; ++other) value = op(value, parts[other]);
-  __syncthreads();
-  return value;
+  return group_reduce(value, op, blockDim.x);
 }
 
 /// The sums of the threads before this one and of the whole block.

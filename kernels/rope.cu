@@ -1,6 +1,7 @@
 #include "kernels/rope.h"
 
 #include <algorithm>
+#include <bit>
 #include <span>
 #include <vector>
 

@@ -14,8 +14,8 @@ namespace tessera::kernels {
 inline constexpr int kRowThreads = 256;  ///< of a block
 inline constexpr int kRowElements = 16;  ///< per thread: two rows and two sums of them fit into 128 registers
 inline constexpr int64_t kMostRowCols = int64_t{kRowThreads} * kRowElements;
-/// Blocks that take the rows in turns: some for each multiprocessor; more would read the weights more often.
-inline constexpr int64_t kRowBlocks = 512;
+/// Blocks that take the rows in turns: three for each of 128 multiprocessors; more would read the weights more often.
+inline constexpr int64_t kRowBlocks = 384;
 
 /// How many threads hold a row: a power of two.
 template <class T>

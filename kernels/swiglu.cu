@@ -1,11 +1,10 @@
 #include "kernels/swiglu.h"
 
 #include "kernels/map.cuh"
+#include "kernels/sigmoid.cuh"
 
 namespace tessera::kernels {
 namespace {
-
-__device__ float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 
 struct SwigluForward {
   __device__ void operator()(const float (&x)[2], float (&y)[1]) const {
