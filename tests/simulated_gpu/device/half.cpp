@@ -50,8 +50,8 @@ uint16_t apply(double (*f)(double, double, double), uint32_t option, uint16_t a,
   if ((option & kSaturate) != 0) result = result > 0 ? std::min(result, 1.0) : 0.0;
   if ((option & kRelu) != 0 && result < 0) result = 0;
   const auto bits = static_cast<uint16_t>(encode(result, format, Rounding::nearest));
-  const double rounded = value_of<is_bf16>(bits);
-  return flushed(rounded) == rounded ? bits : static_cast<uint16_t>(bits & 0x8000);
+  const bool is_flushed = (option & kFlush) != 0 && std::fabs(value_of<is_bf16>(bits)) < smallest_normal;
+  return is_flushed ? static_cast<uint16_t>(bits & 0x8000) : bits;
 }
 
 /// W is uint16_t for one value, uint32_t for two.
