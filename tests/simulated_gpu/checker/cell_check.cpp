@@ -23,7 +23,8 @@ CellCheck::CellCheck(History& history, const Settled& settled, const Access& acc
       access_(&access),
       kind_(access.kind),
       warp_(access.warp),
-      number_(history.number_of_access(access)) {}
+      number_(history.number_of_access(access)),
+      write_flag_(access.is_asynchronous ? kInFlight : 0) {}
 
 CellCheck::CellCheck(History& history, AccessKind kind)
     : history_(history),
@@ -31,7 +32,8 @@ CellCheck::CellCheck(History& history, AccessKind kind)
       access_(nullptr),
       kind_(kind == AccessKind::atomic ? AccessKind::write : kind),
       warp_(0),
-      number_(history.operations.issue()) {}
+      number_(history.operations.issue()),
+      write_flag_(0) {}
 
 void CellCheck::check(ShadowCells& shadow, uint64_t offset, const Segment& segment) {
   if (segment.lanes > 1) shadow.range(offset, segment.bytes_per_lane);  // every lane has cells of its own
@@ -80,11 +82,11 @@ bool CellCheck::need_no_look(const Accessor* accessors, const Cells& cells) cons
   if (all_settled(accessors, cells.count)) return true;
   const uint32_t number = number_of(accessors[0]);
   const AccessContext* context = history_.context_in_block(number);
-  return context && context->warp == warp_ && !context->is_in_flight &&
-         all_of_lanes(accessors, cells, number);
+  return context && context->warp == warp_ && all_of_lanes(accessors, cells, number);
 }
 
-void CellCheck::fill(Accessor* accessors, const Cells& cells) const {
+/// Of the first lane, and the like of the others.
+void CellCheck::fill(Accessor* accessors, const Cells& cells, Accessor first) const {
   if (cells.is_same) {
     std::fill_n(accessors, cells.count, accessor(number_, kSeveralLanes));
     return;
@@ -92,7 +94,7 @@ void CellCheck::fill(Accessor* accessors, const Cells& cells) const {
   const size_t lanes = cells.count / cells.per_lane;
   for (size_t i = 0; i < cells.per_lane; ++i)
     for (size_t lane = 0; lane < lanes; ++lane)
-      accessors[lane * cells.per_lane + i] = self(cells.first_lane) + static_cast<Accessor>(lane);
+      accessors[lane * cells.per_lane + i] = first + static_cast<Accessor>(lane);
 }
 
 bool CellCheck::read_together(const Cells& cells) {
@@ -106,7 +108,7 @@ bool CellCheck::write_together(const Cells& cells) {
       !all_settled(cells.other_reader, cells.count))
     return false;
   // The readers stay: they come before this write, so whatever comes after it comes after them.
-  fill(cells.writer, cells);
+  fill(cells.writer, cells, written_by(cells.first_lane));
   return true;
 }
 
@@ -133,7 +135,7 @@ bool CellCheck::note_reader_together(const Cells& cells) {
       }
     }
   }
-  fill(cells.reader, cells);
+  fill(cells.reader, cells, self(cells.first_lane));
   return true;
 }
 
@@ -148,21 +150,20 @@ void CellCheck::note_absence(Accessor in_flight, int lane, uint64_t offset) {
 
 /// False when the earlier write is an atomic as this is one, and nothing orders them.
 bool CellCheck::check_writer(Accessor writer, int lane, uint64_t offset, bool needs_value) {
-  if (writer < settled_.unwritten_below) {
+  if (number_of(writer) < number_of(settled_.unwritten_below)) {
     if (needs_value) note_absence(0, lane, offset);
     return true;
   }
   if (settled_.contains(writer)) return true;
-  const AccessContext* context = history_.context(number_of(writer));
-  if (context && context->is_in_flight) {
-    if (needs_value)
-      note_absence(writer, lane, offset);
-    else
-      note(writer, true, lane, offset);
+  if (writer & kInFlight && needs_value) {
+    note_absence(writer, lane, offset);
     return true;
   }
-  if (history_.is_ordered(writer, thread(lane))) return true;
-  if (kind_ == AccessKind::atomic && context && context->is_atomic) return false;
+  if (!(writer & kInFlight)) {
+    if (history_.is_ordered(writer, thread(lane))) return true;
+    const AccessContext* context = history_.context(number_of(writer));
+    if (kind_ == AccessKind::atomic && context && context->is_atomic) return false;
+  }
   note(writer, true, lane, offset);
   return true;
 }
@@ -206,7 +207,7 @@ void CellCheck::write(const Cells& cells, size_t i, int lane, uint64_t offset) {
   const bool is_after_writer = check_writer(writer, lane, offset, kind_ == AccessKind::atomic);
   if (!is_ordered(reader, lane)) note(reader, false, lane, offset);
   if (!is_ordered(other, lane)) note(other, false, lane, offset);
-  writer = is_after_writer ? self(lane) : writer_after(writer, lane);
+  writer = is_after_writer ? written_by(lane) : writer_after(writer, lane);
   reader = other = 0;
 }
 

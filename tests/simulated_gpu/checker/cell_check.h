@@ -69,6 +69,7 @@ class CellCheck {
   void read(const Cells& cells, size_t i, int lane, uint64_t offset);
   void write(const Cells& cells, size_t i, int lane, uint64_t offset);
 
+  Accessor written_by(int lane) const { return self(lane) | write_flag_; }
   Accessor self(int lane) const { return accessor(number_, static_cast<uint32_t>(lane)); }
   int thread(int lane) const { return 32 * warp_ + lane; }
   bool is_ordered(Accessor earlier, int lane) {
@@ -81,7 +82,7 @@ class CellCheck {
   void note_reader(Accessor& reader, Accessor& other, int lane);
   bool check_writer(Accessor writer, int lane, uint64_t offset, bool needs_value);
   Accessor writer_after(Accessor before, int lane);
-  void fill(Accessor* accessors, const Cells& cells) const;
+  void fill(Accessor* accessors, const Cells& cells, Accessor first) const;
   void note(Accessor earlier, bool earlier_wrote, int lane, uint64_t offset);
   void note_absence(Accessor in_flight, int lane, uint64_t offset);
 
@@ -91,6 +92,7 @@ class CellCheck {
   const AccessKind kind_;
   const int warp_;
   const uint32_t number_;
+  const Accessor write_flag_;  ///< kInFlight or 0
   Conflict conflict_;
   Absence absence_;
 };

@@ -45,7 +45,7 @@ void History::block_begins(uint32_t block) {
   for (Warp& warp : warps_) {
     warp.synchronised = clocks_->now() - 1;
     warp.ordered_to = block_first_;
-    warp.in_flight = warp.completion = 0;
+    warp.issue = warp.completion = 0;
   }
 }
 
@@ -93,17 +93,16 @@ uint32_t History::number_of_access(const Access& access) {
   uint32_t& number = warp.numbers[access.instruction->index];
   if (!is_current(number, warp) || contexts_[number - launch_first_].mask != access.mask)
     number = add({access.instruction, block_, clocks_->now(), access.mask, access.warp,
-                  access.kind == AccessKind::atomic, access.is_asynchronous});
+                  access.kind == AccessKind::atomic});
   return number;
 }
 
-uint32_t History::number_of_completion(uint32_t in_flight) {
-  AccessContext done = contexts_[in_flight - launch_first_];
+uint32_t History::number_of_completion(uint32_t issue) {
+  AccessContext done = contexts_[issue - launch_first_];
   Warp& warp = warps_[done.warp];
-  if (warp.in_flight != in_flight || !is_current(warp.completion, warp)) {
-    done.is_in_flight = false;
+  if (warp.issue != issue || !is_current(warp.completion, warp)) {
     done.time = clocks_->now();
-    warp.in_flight = in_flight;
+    warp.issue = issue;
     warp.completion = add(done);
   }
   return warp.completion;
@@ -112,8 +111,8 @@ uint32_t History::number_of_completion(uint32_t in_flight) {
 uint32_t History::number_of_several_warps(const Access& access) {
   if (several_warps_ < block_first_ || contexts_[several_warps_ - launch_first_].time != clocks_->now() ||
       contexts_[several_warps_ - launch_first_].instruction != access.instruction)
-    several_warps_ = add(
-        {access.instruction, block_, clocks_->now(), access.mask, AccessContext::kSeveralWarps, true, false});
+    several_warps_ =
+        add({access.instruction, block_, clocks_->now(), access.mask, AccessContext::kSeveralWarps, true});
   return several_warps_;
 }
 

@@ -23,7 +23,6 @@ struct AccessContext {
   uint32_t mask = 0;  ///< lanes that executed it
   int warp = 0;       ///< kSeveralWarps: atomics of threads of several warps of the block
   bool is_atomic = false;
-  bool is_in_flight = false;  ///< an asynchronous copy that has not been waited for
 
   static constexpr int kSeveralWarps = 32;
 };
@@ -43,8 +42,8 @@ class History {
 
   /// The number of an access.  The same for the same instruction of a warp until the warp synchronises.
   uint32_t number_of_access(const Access& access);
-  /// The number under which a copy in flight is done from now on.
-  uint32_t number_of_completion(uint32_t in_flight);
+  /// The number of an asynchronous copy from its wait on, given that from its issue.
+  uint32_t number_of_completion(uint32_t issue);
   /// The number of atomics of the running block by threads of several warps up to now.
   uint32_t number_of_several_warps(const Access& access);
   /// Null when the number stands for operations.
@@ -83,8 +82,8 @@ class History {
   struct Warp {
     uint32_t synchronised = 0;  ///< time of its last synchronisation
     uint32_t ordered_to = 0;
-    uint32_t in_flight = 0, completion = 0;  ///< last answer of number_of_completion
-    std::vector<uint32_t> numbers;           ///< by instruction: its latest, 0 for none
+    uint32_t issue = 0, completion = 0;  ///< last answer of number_of_completion
+    std::vector<uint32_t> numbers;       ///< by instruction: its latest, 0 for none
   };
   bool is_current(uint32_t number, const Warp& warp) const;
 

@@ -177,13 +177,15 @@ void LaunchChecker::report(const CellCheck& check, const Access& access,
 
 uint32_t LaunchChecker::access_window(const Access& access, uint64_t bytes, const char* window) const {
   // All lanes at once where nothing is wrong, in a loop without branches.
-  uint64_t wrong = access.bytes_per_lane > bytes;
   const uint64_t last = bytes - access.bytes_per_lane;
+  uint64_t bits = 0;
+  bool is_inside = access.bytes_per_lane <= bytes;
   for (int lane = 0; lane < 32; ++lane) {
     const uint64_t address = access.mask >> lane & 1 ? access.addresses[lane] : 0;
-    wrong |= static_cast<uint64_t>(address > last) | static_cast<uint64_t>(!is_aligned(access, address));
+    bits |= address;
+    is_inside &= address <= last;
   }
-  if (!wrong) return access.mask;
+  if (is_inside && is_aligned(access, bits)) return access.mask;
   uint32_t outside = 0, misaligned = 0;
   for_each_lane(access.mask, [&](int lane) {
     const uint64_t address = access.addresses[lane];
@@ -203,10 +205,12 @@ void LaunchChecker::asynchronous_copy_done(int warp, int lane, uint64_t shared_a
   const ShadowCells::Range range = shared_cells_->range(shared_address, bytes);
   for (size_t i = range.first; i < range.first + range.count; ++i) {
     Accessor& writer = shared_cells_->writer()[i];
-    if (writer < accessor(history_.block_first()) || lane_of(writer) != static_cast<uint32_t>(lane)) continue;
-    const AccessContext* copy = history_.context(number_of(writer));
-    if (copy->is_in_flight && copy->warp == warp)
-      writer = accessor(history_.number_of_completion(number_of(writer)), static_cast<uint32_t>(lane));
+    const uint32_t issue = number_of(writer);
+    if (!(writer & kInFlight) || issue < history_.block_first() ||
+        lane_of(writer) != static_cast<uint32_t>(lane))
+      continue;
+    if (history_.context(issue)->warp == warp)
+      writer = accessor(history_.number_of_completion(issue), static_cast<uint32_t>(lane));
   }
 }
 

@@ -108,7 +108,7 @@ void LaunchReporter::conflict(const Access& access, const Conflict& conflict,
   const char* missing = "; no barrier is between";
   if (earlier->block != block_)
     missing = "; nothing orders the blocks";
-  else if (earlier->is_in_flight && conflict.earlier_wrote)
+  else if (conflict.earlier & kInFlight)
     missing = " asynchronously; the copy was not waited for";
   else if (earlier->warp == access.warp)
     missing = "; no __syncwarp or barrier is between";

@@ -315,6 +315,31 @@ TEST_F(AsynchronousCopy, NeedsItsWait) {
       "a.cu:1 has not brought yet");
 }
 
+TEST_F(AsynchronousCopy, ABarrierIsNoWait) {
+  expect_needed(
+      [&](bool has_wait) {
+        DrivenLaunch run = launch(64);
+        issue(run, 0);
+        if (has_wait) wait(run, 0);
+        run.barrier();
+        run.shared(1, kRead, 0, kAllLanes, 16, row);
+      },
+      "uninitialised: thread (0,0,0) of block (0,0,0) reads byte 0 of shared memory, which the asynchronous "
+      "copy at "
+      "a.cu:1 has not brought yet");
+}
+
+TEST_F(AsynchronousCopy, OfAnEarlierBlockIsForgotten) {
+  {
+    DrivenLaunch run = launch(32, 2);
+    issue(run, 0);
+    run.block(1);
+    run.shared(1, kWrite, 0, kAllLanes, 16, row);
+    run.shared(2, kRead, 0, kAllLanes, 16, row);
+  }
+  EXPECT_EQ(taken_reports(), std::vector<std::string>{});
+}
+
 TEST_F(AsynchronousCopy, NeedsABarrierAfterTheWaitForOtherThreads) {
   expect_needed(
       [&](bool waits_first) {
