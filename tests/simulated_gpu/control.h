@@ -33,7 +33,8 @@ struct Options {
 
 Options options_from_environment();  ///< throws std::runtime_error naming variable and value
 const Options& options();
-/// Synchronises everything, then goes on under other options; count, device and memory cannot change while memory is live.
+/// Synchronises everything, then goes on under other options.  Throws std::runtime_error for a value that is none, and when check,
+/// count, device or memory would change while memory is live.
 void set_options(const Options& options);
 Profile& profile();  ///< of the process
 

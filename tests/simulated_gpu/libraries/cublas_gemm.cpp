@@ -125,7 +125,7 @@ struct Scalar {
 template <class T>
 T read_value(uint64_t address, Device& device, const OperationPointer& operation) {
   T value{};
-  if (device.shadow.touch(address, sizeof value, AccessKind::read, operation)) {
+  if (device.touch(address, sizeof value, AccessKind::read, operation)) {
     std::memcpy(&value, device.memory.at(address), sizeof value);
   }
   return value;
@@ -150,8 +150,8 @@ using Addresses =
 void touch_workspace(const cublasContext& handle, Device& device, const OperationPointer& operation) {
   constexpr size_t kMark = 256;
   if (!handle.workspace || handle.workspace_bytes == 0) return;
-  device.shadow.touch(reinterpret_cast<uint64_t>(handle.workspace), std::min(kMark, handle.workspace_bytes),
-                      AccessKind::write, operation);
+  device.touch(reinterpret_cast<uint64_t>(handle.workspace), std::min(kMark, handle.workspace_bytes),
+               AccessKind::write, operation);
 }
 
 /// The batches run one after the other as one operation; addresses are counted through all of them.

@@ -69,11 +69,11 @@ float rounded(float value, InputRounding rounding) {
 bool touch(const Matrix& matrix, AccessKind kind, Device& device, const OperationPointer& operation) {
   const uint64_t bytes = uint64_t(matrix.rows) * bytes_of(matrix.type);
   if (matrix.leading_dimension == matrix.rows) {
-    return device.shadow.touch(matrix.address, bytes * uint64_t(matrix.columns), kind, operation);
+    return device.touch(matrix.address, bytes * uint64_t(matrix.columns), kind, operation);
   }
   bool is_allowed = true;
   for (int column = 0; column < matrix.columns; ++column) {
-    is_allowed &= device.shadow.touch(matrix.column(column), bytes, kind, operation);
+    is_allowed &= device.touch(matrix.column(column), bytes, kind, operation);
   }
   return is_allowed;
 }

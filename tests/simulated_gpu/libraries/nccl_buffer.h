@@ -12,7 +12,7 @@ namespace simulated_gpu {
 inline std::vector<std::byte> read_device(Device& device, uint64_t address, size_t bytes,
                                           const OperationPointer& operation) {
   std::vector<std::byte> copy(bytes, std::byte{0xff});
-  if (bytes > 0 && device.shadow.touch(address, bytes, AccessKind::read, operation)) {
+  if (bytes > 0 && device.touch(address, bytes, AccessKind::read, operation)) {
     std::memcpy(copy.data(), device.memory.at(address), bytes);
   }
   return copy;
@@ -21,7 +21,7 @@ inline std::vector<std::byte> read_device(Device& device, uint64_t address, size
 /// Writes bytes, unless the checker forbids the access.
 inline void write_device(Device& device, uint64_t address, const std::byte* from, size_t bytes,
                          const OperationPointer& operation) {
-  if (bytes > 0 && device.shadow.touch(address, bytes, AccessKind::write, operation)) {
+  if (bytes > 0 && device.touch(address, bytes, AccessKind::write, operation)) {
     std::memcpy(device.memory.at(address), from, bytes);
   }
 }

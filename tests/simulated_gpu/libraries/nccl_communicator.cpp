@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "tests/simulated_gpu/checker/report.h"
-#include "tests/simulated_gpu/runtime/exit.h"
 #include "tests/simulated_gpu/runtime/fault.h"
 #include "tests/simulated_gpu/runtime/scheduler.h"
 
@@ -193,11 +192,7 @@ ncclResult_t enqueue_operation(const CommunicatorPointer& communicator, cudaStre
 
 void abort_ranks(const std::string& sentence) {
   add_report({ReportKind::collective, sentence, "NCCL", "", ""});
-  for (const Report& report : take_reports())
-    std::fprintf(stderr, "simulated GPU: %s\n", describe(report).c_str());
-  std::fflush(nullptr);
-  PMPI_Abort(MPI_COMM_WORLD, kExitCodeOfReports);
-  std::_Exit(kExitCodeOfReports);
+  stop_process("the ranks of a communicator disagree");
 }
 
 void wait_for(MPI_Request& request) {

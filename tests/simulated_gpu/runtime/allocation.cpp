@@ -14,7 +14,7 @@ cudaError_t free_block(Device& device, uint64_t address) {
   synchronise_device(device);
   const auto block = device.memory.find(address);
   if (!block || block->address != address) return cudaErrorInvalidValue;
-  device.shadow.released(address, block->bytes, host_operation("cudaFree"));
+  device.released(address, block->bytes, host_operation("cudaFree"));
   device.memory.release(address);
   return device.sticky;
 }
@@ -22,7 +22,7 @@ cudaError_t free_block(Device& device, uint64_t address) {
 /// cudaFree of a stream-ordered block: waits for nothing, the program has to.
 cudaError_t free_pool_block(Device& device, uint64_t address) {
   OperationPointer release = host_operation("cudaFree");
-  device.shadow.released(address, device.memory.find(address)->bytes, release);
+  device.released(address, device.memory.find(address)->bytes, release);
   device.pool.give_back(address, release);
   device.pool.trim(device.pool.release_threshold, host_clock());
   return cudaSuccess;
@@ -45,7 +45,7 @@ cudaError_t allocate_in_stream(void** pointer, size_t bytes, cudaStream_t handle
   if (address == 0) return cudaErrorMemoryAllocation;
   enqueue_work(*stream, operation, [&device, address, bytes, operation] {
     std::memset(device.memory.at(address), 0xff, bytes);
-    device.shadow.allocated(address, bytes, operation);
+    device.allocated(address, bytes, operation);
   });
   *pointer = reinterpret_cast<void*>(address);
   return cudaSuccess;
@@ -64,7 +64,7 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
     Device& device = current_device();
     const uint64_t address = device.memory.allocate(bytes);
     if (address == 0) return cudaErrorMemoryAllocation;
-    device.shadow.allocated(address, bytes, host_operation("cudaMalloc"));
+    device.allocated(address, bytes, host_operation("cudaMalloc"));
     *pointer = reinterpret_cast<void*>(address);
     return cudaSuccess;
   });
@@ -104,7 +104,7 @@ cudaError_t cudaFreeAsync(void* pointer, cudaStream_t handle) {
     OperationPointer operation = next_operation(*stream, "cudaFreeAsync");
     device->pool.give_back(address, operation);
     enqueue_work(*stream, operation,
-                 [device, address, bytes, operation] { device->shadow.released(address, bytes, operation); });
+                 [device, address, bytes, operation] { device->released(address, bytes, operation); });
     return cudaSuccess;
   });
 }

@@ -52,7 +52,7 @@ const char* direction(const Copy& copy, cudaMemcpyKind kind) {
 std::byte* row_of(const Side& side, size_t row, AccessKind kind, const OperationPointer& operation) {
   const uintptr_t address = side.range.begin + row * side.range.pitch;
   if (!side.device) return reinterpret_cast<std::byte*>(address);
-  const bool is_allowed = side.device->shadow.touch(address, side.range.width, kind, operation);
+  const bool is_allowed = side.device->touch(address, side.range.width, kind, operation);
   return is_allowed ? side.device->memory.at(address) : nullptr;
 }
 

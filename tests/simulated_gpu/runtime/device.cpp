@@ -34,6 +34,20 @@ const DeviceModel& device_model(const std::string& option) {
 Device::Device(int device_index, const DeviceModel& device_model, uint64_t memory_bytes)
     : index(device_index), model(device_model), memory(memory_bytes), shadow(memory), pool(memory) {}
 
+void Device::allocated(uint64_t address, uint64_t bytes, const OperationPointer& operation) {
+  if (options().check) shadow.allocated(address, bytes, operation);
+}
+
+void Device::released(uint64_t address, uint64_t bytes, const OperationPointer& operation) {
+  if (options().check) shadow.released(address, bytes, operation);
+}
+
+bool Device::touch(uint64_t address, uint64_t bytes, AccessKind kind, const OperationPointer& operation) {
+  if (options().check) return shadow.touch(address, bytes, kind, operation);
+  const auto block = memory.find(address);
+  return bytes == 0 || (block && address + bytes <= block->address + block->bytes);
+}
+
 int device_count() { return options().count; }
 
 Device& device(int index) {

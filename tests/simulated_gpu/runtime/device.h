@@ -37,6 +37,12 @@ const DeviceModel& device_model(const std::string& option);
 struct Device {
   Device(int index, const DeviceModel& model, uint64_t memory_bytes);
 
+  // What the checker hears of operations other than launches; without checks, only whether memory is live.
+  void allocated(uint64_t address, uint64_t bytes, const OperationPointer& operation);
+  void released(uint64_t address, uint64_t bytes, const OperationPointer& operation);
+  /// False when the access may not happen.
+  bool touch(uint64_t address, uint64_t bytes, AccessKind kind, const OperationPointer& operation);
+
   const int index;
   const DeviceModel& model;
   Arena memory;

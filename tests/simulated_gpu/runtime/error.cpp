@@ -22,6 +22,7 @@ cudaError_t remember(cudaError_t code) {
 }
 
 cudaError_t sticky_error() {
+  if (device_count() == 0) return cudaErrorNoDevice;
   for (const Device* device : devices_in_use()) {
     if (device->index == current_device_index()) return device->sticky;
   }
@@ -40,16 +41,14 @@ extern "C" {
 
 cudaError_t cudaGetLastError() {
   const std::lock_guard lock(process_mutex());
-  const cudaError_t sticky = sticky_error();
-  const cudaError_t result = sticky ? sticky : last_error;
+  const cudaError_t result = sticky_error() ? sticky_error() : last_error;
   last_error = cudaSuccess;
   return result;
 }
 
 cudaError_t cudaPeekAtLastError() {
   const std::lock_guard lock(process_mutex());
-  const cudaError_t sticky = sticky_error();
-  return sticky ? sticky : last_error;
+  return sticky_error() ? sticky_error() : last_error;
 }
 
 }  // extern "C"

@@ -15,7 +15,7 @@ std::mutex& process_mutex();
 /// Makes the code the calling thread's last error unless it is success, and returns it.
 cudaError_t remember(cudaError_t code);
 
-/// The error that has ended the current device's context, or success.
+/// Why calls on the current device fail whatever they ask: an error has ended its context, or there is none.  Else success.
 cudaError_t sticky_error();
 
 /// True while the calling thread runs a function given to cudaLaunchHostFunc, which may not call CUDA.

@@ -64,7 +64,8 @@ void replace_devices() {
   for (Device* device : devices_in_use()) {
     device->pool.trim(0, host_clock());
     if (device->memory.used() != device->variable_bytes) {
-      throw std::runtime_error("set_options: count, device and memory cannot change while memory is live");
+      throw std::runtime_error(
+          "set_options: check, count, device and memory cannot change while memory is live");
     }
   }
   for (Device* device : devices_in_use()) reset_device(*device);
@@ -102,7 +103,8 @@ void set_options(const Options& wanted) {
   synchronise_everything();
   Options& current = mutable_options();
   check(wanted);
-  if (wanted.count != current.count || wanted.device != current.device || wanted.memory != current.memory) {
+  if (wanted.count != current.count || wanted.device != current.device || wanted.memory != current.memory ||
+      wanted.check != current.check) {
     replace_devices();
   }
   current = wanted;

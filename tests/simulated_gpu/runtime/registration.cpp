@@ -88,17 +88,20 @@ std::string_view best_text(const FatBinary& binary, const DeviceModel& model) {
   return best;
 }
 
+/// Gives the variables memory and their initial values.  All are bound first: a value may hold the address of another.
 void place_variables(ptx::Module& module, Device& device) {
   const uint64_t used_before = device.memory.used();
-  for (auto& [name, variable] : module.variables) {
+  for (const auto& [name, variable] : module.variables) {
     const uint64_t address = device.memory.allocate(variable.bytes);
     if (address == 0) throw std::runtime_error("no device memory left for variable " + name);
-    device.shadow.allocated(address, variable.bytes, host_operation("allocate " + name));
-    device.shadow.touch(address, variable.bytes, AccessKind::write, host_operation("initialise " + name));
-    std::memset(device.memory.at(address), 0, variable.bytes);
-    std::copy(variable.initial.begin(), variable.initial.end(), device.memory.at(address));
+    device.allocated(address, variable.bytes, host_operation("allocate " + name));
     module.bind(name, address);
-    variable.address = address;
+  }
+  for (const auto& [name, variable] : module.variables) {
+    device.touch(variable.address, variable.bytes, AccessKind::write, host_operation("initialise " + name));
+    std::byte* memory = device.memory.at(variable.address);
+    std::memset(memory, 0, variable.bytes);
+    std::copy(variable.initial.begin(), variable.initial.end(), memory);
   }
   device.variable_bytes += device.memory.used() - used_before;
 }

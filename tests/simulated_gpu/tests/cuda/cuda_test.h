@@ -19,6 +19,7 @@ class CudaTest : public ::testing::Test {
   /// The test fails when it leaves a report that it did not take.
   void TearDown() override {
     reset_devices();
+    cudaGetLastError();
     for (const Report& report : take_reports()) ADD_FAILURE() << "report left: " << describe(report);
   }
 

@@ -73,6 +73,7 @@ void launch_trap(cudaStream_t stream) { trap<<<1, 32, 0, stream>>>(); }
 
 void launch_assert(int value, cudaStream_t stream) { assert_one<<<1, 32, 0, stream>>>(value); }
 
+const void* fill_function() { return reinterpret_cast<const void*>(&fill); }
 const void* shared_sum_function() { return reinterpret_cast<const void*>(&shared_sum); }
 const void* bounded_function() { return reinterpret_cast<const void*>(&bounded); }
 const void* factor_symbol() { return &factor; }

@@ -18,6 +18,7 @@ void launch_bounded(float* x, int threads, cudaStream_t stream);
 void launch_trap(cudaStream_t stream);
 void launch_assert(int value, cudaStream_t stream);  ///< asserts that the value is 1
 
+const void* fill_function();
 const void* shared_sum_function();
 const void* bounded_function();
 const void* factor_symbol();  ///< float, 2 at first
