@@ -76,6 +76,7 @@ class FunctionParser {
 
   void parse_statement() {
     const Token& token = cursor_.peek();
+    if (cursor_.at_end()) cursor_.fail("the text ends inside a function");
     if (cursor_.accept('{')) {
       scopes_.enter();
     } else if (cursor_.accept('}')) {
