@@ -7,12 +7,11 @@ namespace {
 
 // The loops over cells collect differences in an integer, which the compiler turns into vector code.
 
-/// The number that all of them have, 0 when there is none.
-uint32_t common_number(const Accessor* accessors, size_t count) {
-  const uint32_t number = number_of(accessors[0]);
+/// True when all have the number, and none is in flight.
+bool are_all_of(const Accessor* accessors, size_t count, uint32_t number) {
   uint32_t differences = 0;
-  for (size_t i = 0; i < count; ++i) differences |= number_of(accessors[i]) ^ number;
-  return differences ? 0 : number;
+  for (size_t i = 0; i < count; ++i) differences |= (accessors[i] >> kLaneBits) ^ number;
+  return !differences;
 }
 
 }  // namespace
@@ -65,10 +64,10 @@ bool CellCheck::all_settled(const Accessor* accessors, size_t count) const {
   return !others;
 }
 
-/// True when each is of the number and the lane that has the cell.
+/// True when each is of the number and the one lane that has the cell.
 bool CellCheck::all_of_lanes(const Accessor* accessors, const Cells& cells, uint32_t number) const {
+  if (cells.is_same) return false;
   const Accessor first = accessor(number, static_cast<uint32_t>(cells.first_lane));
-  if (cells.is_same) return cells.count == 1 && accessors[0] == first;
   uint32_t differences = 0;
   const size_t lanes = cells.count / cells.per_lane;
   for (size_t i = 0; i < cells.per_lane; ++i)
@@ -77,12 +76,14 @@ bool CellCheck::all_of_lanes(const Accessor* accessors, const Cells& cells, uint
   return !differences;
 }
 
-/// True when all are settled, or of the very threads that come now.
+/// True when all are settled, or one access of the warp that is ordered before this one, or of the very threads that come now.
 bool CellCheck::need_no_look(const Accessor* accessors, const Cells& cells) const {
   if (all_settled(accessors, cells.count)) return true;
   const uint32_t number = number_of(accessors[0]);
   const AccessContext* context = history_.context_in_block(number);
-  return context && context->warp == warp_ && all_of_lanes(accessors, cells, number);
+  if (!context || context->warp != warp_ || accessors[0] & kInFlight) return false;
+  if (all_of_lanes(accessors, cells, number)) return true;
+  return history_.is_ordered_in_warp(*context) && are_all_of(accessors, cells.count, number);
 }
 
 /// Of the first lane, and the like of the others.
@@ -114,25 +115,25 @@ bool CellCheck::write_together(const Cells& cells) {
 
 /// As note_reader() for every cell.  False, and nothing is noted, when the cells differ too much.
 bool CellCheck::note_reader_together(const Cells& cells) {
-  if (!all_settled(cells.reader, cells.count)) {
-    const uint32_t number = common_number(cells.reader, cells.count);
-    const AccessContext* context = history_.context(number);
-    if (!context) return false;
-    if (history_.is_in_block(*context) && context->warp == warp_) {
-      if (!all_of_lanes(cells.reader, cells, number)) {
-        std::fill_n(cells.reader, cells.count, accessor(number_, kSeveralLanes));
-        return true;
-      }
-    } else {
-      // Order between warps is the same for all lanes, between blocks it may not be.
-      if (!history_.is_in_block(*context) && history_.has_block_order()) return false;
-      if (!history_.is_ordered(cells.reader[0], thread(cells.first_lane))) {
-        if (!all_settled(cells.other_reader, cells.count)) {
-          const AccessContext* kept = history_.context(common_number(cells.other_reader, cells.count));
-          if (!kept || (!history_.is_in_block(*kept) && history_.is_in_block(*context))) return false;
-        }
-        std::copy_n(cells.reader, cells.count, cells.other_reader);
-      }
+  if (!need_no_look(cells.reader, cells)) {
+    const Accessor earlier = cells.reader[0];
+    if (!are_all_of(cells.reader, cells.count, number_of(earlier))) return false;
+    const AccessContext* context = history_.context(number_of(earlier));
+    const bool is_in_block = context && history_.is_in_block(*context);
+    if (is_in_block && context->warp == warp_) {
+      if (!history_.is_same_epoch(*context)) return false;  // some lanes may have synchronised
+      std::fill_n(cells.reader, cells.count, accessor(number_, kSeveralLanes));
+      return true;
+    }
+    // Order between warps, and between operations, is the same for all lanes; between blocks it may not be.
+    if (context && !is_in_block && history_.has_block_order()) return false;
+    if (!history_.is_ordered(earlier, thread(cells.first_lane))) {
+      const Accessor kept = cells.other_reader[0];
+      if (!all_settled(cells.other_reader, cells.count) &&
+          !(are_all_of(cells.other_reader, cells.count, number_of(kept)) &&
+            history_.gives_way(kept, earlier)))
+        return false;
+      std::copy_n(cells.reader, cells.count, cells.other_reader);
     }
   }
   fill(cells.reader, cells, self(cells.first_lane));

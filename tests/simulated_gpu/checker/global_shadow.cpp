@@ -52,8 +52,9 @@ void GlobalShadow::released(uint64_t address, uint64_t, OperationPointer operati
   if (!block) return;
   state_->begin(operation);
   OperationIndex& operations = state_->history.operations;
+  const Accessor settled = accessor(operations.ordered_below());
   for (const Accessor cell : block->cells.all()) {
-    if (!cell || operations.is_ordered(number_of(cell))) continue;
+    if (cell < settled || operations.is_ordered(number_of(cell))) continue;
     report(ReportKind::stream,
            "gives back " + block_text(*block) + ", but nothing orders it after \"" +
                operations.culprit(number_of(cell)).name + "\", which uses the block",

@@ -26,7 +26,11 @@ void History::launch_begins(const LaunchInfo& launch) {
   clocks_.emplace(threads_);
   blocks_.emplace();
   warps_.assign(static_cast<size_t>(clocks_->warps()), {});
-  for (Warp& warp : warps_) warp.numbers.assign(launch.kernel->code.size(), 0);
+  for (size_t i = 0; i < warps_.size(); ++i) {
+    const uint64_t lanes = std::min<uint64_t>(32, static_cast<uint64_t>(threads_) - 32 * i);
+    warps_[i].lanes = static_cast<uint32_t>((uint64_t{1} << lanes) - 1);
+    warps_[i].numbers.assign(launch.kernel->code.size(), 0);
+  }
 }
 
 void History::launch_ends() {
@@ -43,7 +47,7 @@ void History::block_begins(uint32_t block) {
   clocks_->advance();
   blocks_->block_begins(block, threads_);
   for (Warp& warp : warps_) {
-    warp.synchronised = clocks_->now() - 1;
+    warp.synchronised = warp.all_synchronised = clocks_->now() - 1;
     warp.ordered_to = block_first_;
     warp.issue = warp.completion = 0;
   }
@@ -56,14 +60,16 @@ void History::barrier(const std::vector<uint32_t>& warps) {
   const bool is_whole_block = static_cast<size_t>(__builtin_popcount(members)) == warps_.size();
   for (size_t i = 0; i < warps_.size(); ++i) {
     if (!(members >> i & 1)) continue;
-    warps_[i].synchronised = clocks_->now();
+    warps_[i].synchronised = warps_[i].all_synchronised = clocks_->now();
     if (is_whole_block) warps_[i].ordered_to = operations.next();
   }
   clocks_->barrier(members);
 }
 
 void History::warp_synchronises(int warp, uint32_t lanes) {
-  warps_[warp].synchronised = clocks_->now();
+  Warp& meeting = warps_[warp];
+  meeting.synchronised = clocks_->now();
+  if ((lanes & meeting.lanes) == meeting.lanes) meeting.all_synchronised = clocks_->now();
   clocks_->warp_synchronises(warp, lanes);
 }
 
@@ -84,14 +90,9 @@ uint32_t History::add(AccessContext context) {
   return number;
 }
 
-bool History::is_current(uint32_t number, const Warp& warp) const {
-  return number >= block_first_ && contexts_[number - launch_first_].time > warp.synchronised;
-}
-
 uint32_t History::number_of_access(const Access& access) {
-  Warp& warp = warps_[access.warp];
-  uint32_t& number = warp.numbers[access.instruction->index];
-  if (!is_current(number, warp) || contexts_[number - launch_first_].mask != access.mask)
+  uint32_t& number = warps_[access.warp].numbers[access.instruction->index];
+  if (!is_current(number) || contexts_[number - launch_first_].mask != access.mask)
     number = add({access.instruction, block_, clocks_->now(), access.mask, access.warp,
                   access.kind == AccessKind::atomic});
   return number;
@@ -100,7 +101,7 @@ uint32_t History::number_of_access(const Access& access) {
 uint32_t History::number_of_completion(uint32_t issue) {
   AccessContext done = contexts_[issue - launch_first_];
   Warp& warp = warps_[done.warp];
-  if (warp.issue != issue || !is_current(warp.completion, warp)) {
+  if (warp.issue != issue || !is_current(warp.completion)) {
     done.time = clocks_->now();
     warp.issue = issue;
     warp.completion = add(done);

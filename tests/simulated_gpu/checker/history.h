@@ -57,6 +57,14 @@ class History {
     return number < block_first_ ? nullptr : context(number);
   }
   bool is_in_block(const AccessContext& context) const { return context.block == block_; }
+  /// Whether an access of the warp itself comes before what any of its lanes does next; false where lanes differ.
+  bool is_ordered_in_warp(const AccessContext& context) const {
+    return context.time <= warps_[context.warp].all_synchronised;
+  }
+  /// Whether the warp has not synchronised since an access of its own, not even some of its lanes.
+  bool is_same_epoch(const AccessContext& context) const {
+    return context.time > warps_[context.warp].synchronised;
+  }
   /// Something may order accesses of earlier blocks before what this block does.
   bool has_block_order() const { return blocks_->has_acquired(); }
 
@@ -70,6 +78,11 @@ class History {
   /// Of two readers, neither ordered before the thread, the one to keep: readers of other operations before readers of other
   /// blocks before readers of the own block.
   Accessor farther_reader(Accessor kept, Accessor candidate, int thread);
+  /// True when farther_reader() answers the candidate whatever is ordered.
+  bool gives_way(Accessor kept, Accessor candidate) const {
+    const Distance distance_kept = distance(kept);
+    return distance_kept != Distance::other_operation && distance_kept <= distance(candidate);
+  }
 
  private:
   enum class Distance { own_block, other_block, other_operation };
@@ -80,12 +93,16 @@ class History {
   bool is_ordered_between_blocks(Accessor earlier, const AccessContext& context, int thread) const;
 
   struct Warp {
-    uint32_t synchronised = 0;  ///< time of its last synchronisation
+    uint32_t lanes = 0;             ///< that exist
+    uint32_t synchronised = 0;      ///< time of its last synchronisation or fence
+    uint32_t all_synchronised = 0;  ///< of the last one of all its lanes
     uint32_t ordered_to = 0;
     uint32_t issue = 0, completion = 0;  ///< last answer of number_of_completion
     std::vector<uint32_t> numbers;       ///< by instruction: its latest, 0 for none
   };
-  bool is_current(uint32_t number, const Warp& warp) const;
+  bool is_current(uint32_t number) const {
+    return number >= block_first_ && is_same_epoch(contexts_[number - launch_first_]);
+  }
 
   // Of the running launch:
   uint32_t launch_first_ = std::numeric_limits<uint32_t>::max();

@@ -104,9 +104,15 @@ bool OperationIndex::is_renumbering_due() const {
 void OperationIndex::renumber(const std::vector<std::span<Accessor>>& cells) {
   std::vector<uint32_t> renumbered(ranges_.size(), 0);
   const auto for_each_named = [&](auto&& visit) {
+    Accessor last = 0;  // neighbours are mostly alike
+    size_t range = 0;
     for (const auto span : cells)
-      for (Accessor& cell : span)
-        if (cell) visit(cell, renumbered[find(number_of(cell))]);
+      for (Accessor& cell : span) {
+        if (!cell) continue;
+        if (number_of(cell) != number_of(last)) range = find(number_of(cell));
+        last = cell;
+        visit(cell, renumbered[range]);
+      }
   };
   for_each_named([](Accessor&, uint32_t& number) { number = 1; });
 

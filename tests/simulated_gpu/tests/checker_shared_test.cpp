@@ -98,6 +98,33 @@ TEST_F(SharedChecker, LanesOfAWarpNeedAWarpSynchronisation) {
       "wrote at a.cu:1; no __syncwarp or barrier is between");
 }
 
+TEST_F(SharedChecker, ABroadcastNeedsAWarpSynchronisationAfterTheWrite) {
+  expect_needed(
+      [&](bool has_synchronisation) {
+        DrivenLaunch run = launch(32);
+        run.shared(0, kWrite, 0, 1, 4, first_word);
+        if (has_synchronisation) run.warp_synchronises(0);
+        run.shared(1, kRead, 0, kAllLanes, 4, first_word);
+      },
+      "race: thread (1,0,0) of block (0,0,0) reads byte 0 of shared memory, which thread (0,0,0) of block "
+      "(0,0,0) "
+      "wrote at a.cu:1; no __syncwarp or barrier is between");
+}
+
+TEST_F(SharedChecker, ReadersBeforeASynchronisationDoNotCountAgainstTheNextReader) {
+  for (const uint32_t synchronised : {kAllLanes, uint32_t{0xff}}) {
+    DrivenLaunch run = launch(32);
+    run.shared(0, kWrite, 0, 0xff, 4, own_word);
+    run.warp_synchronises(0);
+    const auto backwards = [](int lane) { return 28 - 4 * static_cast<uint64_t>(lane); };
+    run.shared(1, kRead, 0, 0xff, 4, backwards);
+    run.warp_synchronises(0, synchronised);
+    run.shared(2, kRead, 0, 0xff, 4, own_word);
+    run.shared(3, kWrite, 0, 0xff, 4, own_word);
+  }
+  EXPECT_EQ(taken_reports(), std::vector<std::string>{});
+}
+
 TEST_F(SharedChecker, ReadersOfAWarpNeedASynchronisationBeforeTheWriter) {
   expect_needed(
       [&](bool has_synchronisation) {
