@@ -1,5 +1,7 @@
 #include "tests/simulated_gpu/libraries/nccl_communicator.h"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
@@ -48,6 +50,17 @@ void require_mpi() {
   int provided = 0;
   PMPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   std::atexit([] { PMPI_Finalize(); });
+}
+
+/// A host that waits in MPI runs queued work only when this library's functions come before MPI's (mpi_progress.cpp).
+void require_progress_in_mpi() {
+  Dl_info ours{}, found{};
+  dladdr(reinterpret_cast<void*>(&ncclCommInitRank), &ours);
+  dladdr(reinterpret_cast<void*>(&MPI_Wait), &found);
+  if (ours.dli_fbase != found.dli_fbase) {
+    throw std::runtime_error(std::string("MPI_Wait comes from ") + found.dli_fname +
+                             ": link the simulated libraries before MPI");
+  }
 }
 
 int world_rank() {
@@ -133,6 +146,7 @@ ncclResult_t initialise(ncclComm_t* result, int size, const ncclUniqueId& id, in
   if (identity.magic != kMagic)
     return failed(ncclInvalidArgument, "ncclCommInitRank: not an id of ncclGetUniqueId");
   require_mpi();
+  require_progress_in_mpi();
   *result = add_communicator(join(identity, rank, size));
   return ncclSuccess;
 }
