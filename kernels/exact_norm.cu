@@ -14,26 +14,26 @@ constexpr int kThreads = 256;
 constexpr int64_t kMostBlocks = 1024;  // that take the elements in turns
 constexpr int kVector = kVectorElements<float>;
 
-/// Calls body(vector, count) for the thread's share of x, kVector neighbouring elements at a time.
-template <bool kVectors, class Body>
+/// Calls body(vector) for the thread's share of x, N neighbouring elements at a time.
+template <int N, class Body>
 __device__ void for_share(const float* x, int64_t count, const Body& body) {
-  for (int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kVector; at < count;
-       at += int64_t{gridDim.x} * kThreads * kVector) {
-    float vector[kVector];
-    load<kVectors>(x + at, count - at, vector);
+  for (int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * N; at < count;
+       at += int64_t{gridDim.x} * kThreads * N) {
+    float vector[N];
+    load<(N > 1)>(x + at, count - at, vector);
     body(vector);
   }
 }
 
 /// largest: bits of the largest |x|, which compare like whole numbers; those of a NaN exceed those of infinity.
 /// Atomics on whole numbers give one result in any order.
-template <bool kVectors>
+template <int N>
 __global__ void __launch_bounds__(kThreads)
     largest_bits(const float* __restrict__ x, int64_t count, int* largest) {
   int mine = 0;
-  for_share<kVectors>(x, count, [&](const float(&vector)[kVector]) {
+  for_share<N>(x, count, [&](const float(&vector)[N]) {
 #pragma unroll
-    for (int n = 0; n < kVector; ++n) mine = max(mine, __float_as_int(vector[n]) & 0x7fffffff);
+    for (int n = 0; n < N; ++n) mine = max(mine, __float_as_int(vector[n]) & 0x7fffffff);
   });
   mine = block_reduce(mine, Max{});
   if (threadIdx.x == 0) atomicMax(largest, mine);
@@ -46,13 +46,13 @@ struct Squares {
   Word lower, upper;
 };
 
-template <bool kVectors>
+template <int N>
 __global__ void __launch_bounds__(kThreads)
     add_squares(const float* __restrict__ x, int64_t count, double largest, Squares* squares) {
   Word lower = 0, upper = 0;
-  for_share<kVectors>(x, count, [&](const float(&vector)[kVector]) {
+  for_share<N>(x, count, [&](const float(&vector)[N]) {
 #pragma unroll
-    for (int n = 0; n < kVector; ++n) {
+    for (int n = 0; n < N; ++n) {
       const double quotient = static_cast<double>(vector[n]) / largest;
       const Word square = static_cast<Word>(quotient * quotient * 0x1p52);  // towards zero: the floor
       lower += square & 0xffffffffu;
@@ -67,9 +67,15 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-unsigned blocks_of(int64_t count) {
-  return static_cast<unsigned>(
-      std::min(kMostBlocks, (count + kThreads * kVector - 1) / (kThreads * kVector)));
+/// Queues the kernel of vectors, or the one of single elements where x is not aligned for them.
+template <class... Parameters, class... Arguments>
+void launch_shares(const char* name, void (*vectors)(Parameters...), void (*elements)(Parameters...),
+                   const Tensor& x, Stream stream, Arguments... arguments) {
+  const float* const values = x.data<float>();
+  const bool aligned = aligned_for_vectors(values);
+  const int64_t per_block = kThreads * (aligned ? kVector : 1);
+  const auto blocks = static_cast<unsigned>(std::min(kMostBlocks, (x.count() + per_block - 1) / per_block));
+  launch(name, aligned ? vectors : elements, {blocks, kThreads}, stream, values, x.count(), arguments...);
 }
 
 /// A result that a launch adds to from zero, once it is on the host.
@@ -87,19 +93,16 @@ Result result_of(Stream stream, const Launch& launch_into) {
 
 template <>
 float largest_magnitude<Backend::cuda>(const Tensor& x, Stream stream) {
-  const float* const values = x.data<float>();
   return std::bit_cast<float>(result_of<int>(stream, [&](int* largest) {
-    launch("largest_magnitude", aligned_for_vectors(values) ? &largest_bits<true> : &largest_bits<false>,
-           {blocks_of(x.count()), kThreads}, stream, values, x.count(), largest);
+    launch_shares("largest_magnitude", &largest_bits<kVector>, &largest_bits<1>, x, stream, largest);
   }));
 }
 
 template <>
 unsigned __int128 scaled_squares<Backend::cuda>(const Tensor& x, float largest, Stream stream) {
-  const float* const values = x.data<float>();
   const auto sums = result_of<Squares>(stream, [&](Squares* squares) {
-    launch("scaled_squares", aligned_for_vectors(values) ? &add_squares<true> : &add_squares<false>,
-           {blocks_of(x.count()), kThreads}, stream, values, x.count(), double{largest}, squares);
+    launch_shares("scaled_squares", &add_squares<kVector>, &add_squares<1>, x, stream, double{largest},
+                  squares);
   });
   return (static_cast<unsigned __int128>(sums.upper) << 32) + sums.lower;
 }
