@@ -142,10 +142,10 @@ bool decode_real(Form& form) {
       set_handler<R::copysign, T, 2>(form);
       return true;
     case Opcode::min:
-      form.take(Modifier::nan) ? set_handler<R::min_nan, T, 2>(form) : set_handler<R::min, T, 2>(form);
+      form.take(Modifier::passes_nan) ? set_handler<R::min_nan, T, 2>(form) : set_handler<R::min, T, 2>(form);
       return true;
     case Opcode::max:
-      form.take(Modifier::nan) ? set_handler<R::max_nan, T, 2>(form) : set_handler<R::max, T, 2>(form);
+      form.take(Modifier::passes_nan) ? set_handler<R::max_nan, T, 2>(form) : set_handler<R::max, T, 2>(form);
       return true;
     default:
       return false;

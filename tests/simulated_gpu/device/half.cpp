@@ -97,7 +97,7 @@ bool decode_half(Form& form) {
   if (!is_bf16 && type != Type::f16 && type != Type::f16x2) return false;
   const uint32_t bytes = ptx::bytes_of(type);
   const bool takes_nan = form.opcode() == Opcode::min || form.opcode() == Opcode::max;
-  const bool nan = takes_nan && form.instruction().has(Modifier::nan);
+  const bool nan = takes_nan && form.instruction().has(Modifier::passes_nan);
   Handler handler = nullptr;
   size_t sources = 2;
   switch (form.opcode()) {
@@ -134,7 +134,7 @@ bool decode_half(Form& form) {
   // Operations on fewer than three operands do not look at the others.
   for (size_t index = 0; index < 3; ++index)
     form.step.sources[index] = form.source(std::min(index + 1, sources), bytes);
-  if (takes_nan) form.take(Modifier::nan);
+  if (takes_nan) form.take(Modifier::passes_nan);
   form.take(Modifier::rn);
   if (sources > 1 && form.take(Modifier::ftz)) form.step.option |= kFlush;
   if (form.take(Modifier::sat)) form.step.option |= kSaturate;

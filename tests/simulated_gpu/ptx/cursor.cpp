@@ -35,12 +35,12 @@ bool Cursor::accept_dotted(std::string_view word) {
 
 void Cursor::expect(char punctuation) {
   if (!accept(punctuation)) {
-    fail(std::string("expected '") + punctuation + "' but found '" + std::string(peek().text) + "'");
+    fail("expected '", punctuation, "' but found '", peek().text, "'");
   }
 }
 
 std::string_view Cursor::expect_word() {
-  if (peek().kind != Token::Kind::word) fail("expected a name but found '" + std::string(peek().text) + "'");
+  if (peek().kind != Token::Kind::word) fail("expected a name but found '", peek().text, "'");
   return next().text;
 }
 
@@ -48,7 +48,7 @@ int64_t Cursor::expect_integer() {
   const bool is_negative = accept('-');
   uint64_t value = 0;
   if (peek().kind != Token::Kind::number || !parse_integer(peek().text, value)) {
-    fail("expected an integer but found '" + std::string(peek().text) + "'");
+    fail("expected an integer but found '", peek().text, "'");
   }
   next();
   return static_cast<int64_t>(is_negative ? 0 - value : value);
@@ -81,10 +81,8 @@ std::string Cursor::text_since(size_t offset) const {
   return result;
 }
 
-void Cursor::fail(const std::string& what) const { fail_at(peek().line, what); }
-
-void Cursor::fail_at(int line, const std::string& what) const {
-  throw std::runtime_error(name_ + ":" + std::to_string(line) + ": " + what);
+void Cursor::raise(int line, const std::string& text) const {
+  throw std::runtime_error(name_ + ":" + std::to_string(line) + ": " + text);
 }
 
 bool parse_integer(std::string_view text, uint64_t& value) {

@@ -30,11 +30,21 @@ class Cursor {
   void skip_block();                            ///< { ... } with what is nested in it
   std::string text_since(size_t offset) const;  ///< up to the current token, runs of blanks made one
 
-  /// Throws std::runtime_error "name:line: what".
-  [[noreturn]] void fail(const std::string& what) const;
-  [[noreturn]] void fail_at(int line, const std::string& what) const;
+  /// Throws std::runtime_error "name:line: parts".
+  template <class... Parts>
+  [[noreturn]] void fail(const Parts&... parts) const {
+    fail_at(peek().line, parts...);
+  }
+  template <class... Parts>
+  [[noreturn]] void fail_at(int line, const Parts&... parts) const {
+    std::string text;
+    ((text += parts), ...);
+    raise(line, text);
+  }
 
  private:
+  [[noreturn]] void raise(int line, const std::string& text) const;
+
   std::string_view text_;
   const std::string& name_;
   std::vector<Token> tokens_;

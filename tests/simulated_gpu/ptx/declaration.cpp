@@ -35,7 +35,7 @@ void parse_element(Cursor& cursor, Declaration& declaration, uint64_t offset, Ty
   if (cursor.peek().kind == Token::Kind::word) {
     std::string_view name = cursor.expect_word();
     if (cursor.accept('(')) {
-      if (name != "generic") cursor.fail("'" + std::string(name) + "(...)' is not known as initial value");
+      if (name != "generic") cursor.fail("'", name, "(...)' is not known as initial value");
       name = cursor.expect_word();
       cursor.expect(')');
     }
@@ -96,7 +96,7 @@ Declaration parse_declaration(Cursor& cursor) {
     } else if (word == "ptr") {
       skip_pointer_attributes(cursor);
     } else {
-      cursor.fail("'." + std::string(word) + "' is not known in a declaration");
+      cursor.fail("'.", word, "' is not known in a declaration");
     }
   }
   if (bytes_of(type) == 0) cursor.fail("a declaration without a type");

@@ -53,7 +53,7 @@ class FunctionParser {
       } else if (word == "pragma") {
         cursor_.skip_until(';');
       } else if (word != "noreturn" && word != "local_maxnreg") {
-        cursor_.fail("'." + std::string(word) + "' is not known before the body of a function");
+        cursor_.fail("'.", word, "' is not known before the body of a function");
       }
     }
   }
@@ -95,7 +95,7 @@ class FunctionParser {
   void leave_scope() {
     const int line = cursor_.peek().line;
     const std::string_view missing = scopes_.leave(function_.code);
-    if (!missing.empty()) cursor_.fail_at(line, "label '" + std::string(missing) + "' is not defined");
+    if (!missing.empty()) cursor_.fail_at(line, "label '", missing, "' is not defined");
     if (!scopes_.is_empty()) return;
     // A body may end without a ret.
     Instruction end;
@@ -130,7 +130,7 @@ class FunctionParser {
     } else if (begins_declaration(cursor_)) {
       parse_variable();
     } else {
-      cursor_.fail("directive '." + std::string(cursor_.peek().text) + "' is not known inside a function");
+      cursor_.fail("directive '.", cursor_.peek().text, "' is not known inside a function");
     }
   }
 
@@ -156,7 +156,7 @@ class FunctionParser {
   void parse_registers() {
     const std::string_view word = cursor_.next().text;
     const auto type = find_type(word);
-    if (!type) cursor_.fail("registers of type '." + std::string(word) + "' are not known");
+    if (!type) cursor_.fail("registers of type '.", word, "' are not known");
     do {
       const std::string_view name = cursor_.expect_word();
       const auto first = static_cast<int>(function_.registers.size());
@@ -185,8 +185,7 @@ class FunctionParser {
     if (cursor_.accept('@')) {
       instruction.is_guard_negated = cursor_.accept('!');
       const Operand guard = scopes_.find(cursor_.peek().text);
-      if (guard.kind != Operand::Kind::reg)
-        cursor_.fail("'" + std::string(cursor_.peek().text) + "' is no register");
+      if (guard.kind != Operand::Kind::reg) cursor_.fail("'", cursor_.peek().text, "' is no register");
       cursor_.next();
       instruction.guard = static_cast<int>(guard.value);
     }
@@ -201,8 +200,7 @@ class FunctionParser {
       parse_operands(instruction);
     }
     if (!cursor_.peek().is(';')) {
-      cursor_.fail("'" + std::string(cursor_.peek().text) + "' is not understood in '" +
-                   cursor_.text_since(begin) + "'");
+      cursor_.fail("'", cursor_.peek().text, "' is not understood in '", cursor_.text_since(begin), "'");
     }
     instruction.text = cursor_.text_since(begin);
     cursor_.next();
@@ -212,7 +210,7 @@ class FunctionParser {
   void parse_words(Instruction& instruction) {
     const std::string_view word = cursor_.expect_word();
     const auto opcode = find_opcode(word);
-    if (!opcode) cursor_.fail("instruction '" + std::string(word) + "' is not known");
+    if (!opcode) cursor_.fail("instruction '", word, "' is not known");
     instruction.opcode = *opcode;
     size_t types = 0;
     while (cursor_.peek().kind == Token::Kind::dotted) {
@@ -223,7 +221,7 @@ class FunctionParser {
       } else if (const auto modifier = find_modifier(text)) {
         instruction.modifiers.set(static_cast<size_t>(*modifier));
       } else {
-        cursor_.fail("'." + std::string(text) + "' is not known after '" + std::string(word) + "'");
+        cursor_.fail("'.", text, "' is not known after '", word, "'");
       }
     }
   }
@@ -310,7 +308,7 @@ class FunctionParser {
     if (name[0] == '%' && cursor_.peek().kind == Token::Kind::dotted)
       full += "." + std::string(cursor_.next().text);
     const auto special = find_special(full);
-    if (!special) cursor_.fail("'" + full + "' is not declared");
+    if (!special) cursor_.fail("'", full, "' is not declared");
     operand.kind = Operand::Kind::special;
     operand.special = *special;
     return operand;
@@ -345,7 +343,7 @@ class FunctionParser {
     cursor_.expect(',');
     const std::string_view name = cursor_.expect_word();
     const auto* table = scopes_.find_table(name);
-    if (table == nullptr) cursor_.fail("'" + std::string(name) + "' is no list of branch targets");
+    if (table == nullptr) cursor_.fail("'", name, "' is no list of branch targets");
     instruction.targets.resize(table->size());
     for (size_t slot = 0; slot < table->size(); ++slot) {
       scopes_.use_label((*table)[slot], static_cast<int>(function_.code.size()), static_cast<int>(slot));
@@ -379,7 +377,7 @@ SourcePosition parse_loc(Cursor& cursor) {
     } else if (attribute == "inlined_at") {
       for (int number = 0; number < 3; ++number) cursor.expect_integer();
     } else {
-      cursor.fail("'" + std::string(attribute) + "' is not known in .loc");
+      cursor.fail("'", attribute, "' is not known in .loc");
     }
   }
   return position;

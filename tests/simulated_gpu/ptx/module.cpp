@@ -18,7 +18,7 @@ void parse_file(Cursor& cursor, Module& module) {
 
 void parse_target(Cursor& cursor, Module& module) {
   const std::string text(cursor.expect_word());
-  if (!text.starts_with("sm_")) cursor.fail("target '" + text + "' is not known");
+  if (!text.starts_with("sm_")) cursor.fail("target '", text, "' is not known");
   module.target = std::atoi(text.c_str() + 3);
   while (cursor.accept(',')) cursor.expect_word();
 }
@@ -33,9 +33,9 @@ void parse_variable(Cursor& cursor, Module& module, Functions& functions) {
     return;
   }
   if (declaration.space != Space::global && declaration.space != Space::constant) {
-    cursor.fail("variable '" + name + "' of a space that modules do not have");
+    cursor.fail("variable '", name, "' of a space that modules do not have");
   }
-  if (declaration.is_extern) cursor.fail("extern variable '" + name + "' needs another module");
+  if (declaration.is_extern) cursor.fail("extern variable '", name, "' needs another module");
   Variable& variable = module.variables[name];
   variable.name = name;
   variable.space = declaration.space;
@@ -75,7 +75,7 @@ void parse_top_level(Cursor& cursor, Module& module, Functions& functions) {
   } else if (cursor.accept_dotted("pragma")) {
     cursor.skip_until(';');
   } else {
-    cursor.fail("'" + std::string(cursor.peek().text) + "' is not known at the top level");
+    cursor.fail("'", cursor.peek().text, "' is not known at the top level");
   }
 }
 
