@@ -12,6 +12,8 @@
 //   SIMULATED_GPU_WATCHDOG  seconds without progress after which a wait for other processes ends with an error; default 60
 //   SIMULATED_GPU_PROFILE   a file that gets Profile::to_json() at exit
 //
+// Work that the host has not waited for when the process ends is dropped.
+//
 // When a process ends with reports that nobody took, they are printed and its exit code is 86.
 
 #include <cstdint>

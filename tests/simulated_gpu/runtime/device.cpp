@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "tests/simulated_gpu/control.h"
+#include "tests/simulated_gpu/runtime/pinned.h"
 
 namespace simulated_gpu {
 namespace {
@@ -32,7 +33,9 @@ const DeviceModel& device_model(const std::string& option) {
 }
 
 Device::Device(int device_index, const DeviceModel& device_model, uint64_t memory_bytes)
-    : index(device_index), model(device_model), memory(memory_bytes), shadow(memory), pool(memory) {}
+    : index(device_index), model(device_model), memory(memory_bytes), shadow(memory), pool(memory) {
+  install_fault_handler();
+}
 
 void Device::allocated(uint64_t address, uint64_t bytes, const OperationPointer& operation) {
   if (options().check) shadow.allocated(address, bytes, operation);

@@ -1,30 +1,26 @@
-#include <algorithm>
+#include "tests/simulated_gpu/runtime/event.h"
+
 #include <memory>
-#include <vector>
+#include <unordered_map>
+#include <utility>
 
 #include "tests/simulated_gpu/runtime/error.h"
-#include "tests/simulated_gpu/runtime/event.h"
 #include "tests/simulated_gpu/runtime/scheduler.h"
 
 namespace simulated_gpu {
 namespace {
 
-std::vector<std::unique_ptr<CUevent_st>>& events() {
-  static auto& list = *new std::vector<std::unique_ptr<CUevent_st>>;
-  return list;
+std::unordered_map<cudaEvent_t, std::unique_ptr<CUevent_st>>& events() {
+  static auto& live = *new std::unordered_map<cudaEvent_t, std::unique_ptr<CUevent_st>>;
+  return live;
 }
 
-CUevent_st* event_of(cudaEvent_t handle) {
-  for (const auto& event : events()) {
-    if (event.get() == handle) return handle;
-  }
-  return nullptr;
-}
+CUevent_st* event_of(cudaEvent_t handle) { return events().contains(handle) ? handle : nullptr; }
 
 }  // namespace
 
 void remove_events(const Device& device) {
-  std::erase_if(events(), [&](const auto& event) { return event->device == &device; });
+  std::erase_if(events(), [&](const auto& entry) { return entry.second->device == &device; });
 }
 
 }  // namespace simulated_gpu
@@ -37,8 +33,9 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   return api_call([&] {
     constexpr unsigned kKnown = cudaEventBlockingSync | cudaEventDisableTiming;
     if (!event || (flags & ~kKnown)) return cudaErrorInvalidValue;
-    events().push_back(std::make_unique<CUevent_st>(CUevent_st{&current_device(), flags, nullptr}));
-    *event = events().back().get();
+    auto made = std::make_unique<CUevent_st>(CUevent_st{&current_device(), flags, nullptr});
+    *event = made.get();
+    events()[*event] = std::move(made);
     return cudaSuccess;
   });
 }
@@ -46,11 +43,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
 cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, cudaEventDefault); }
 
 cudaError_t cudaEventDestroy(cudaEvent_t handle) {
-  return query_call([&] {
-    if (!event_of(handle)) return cudaErrorInvalidResourceHandle;
-    std::erase_if(events(), [&](const auto& event) { return event.get() == handle; });
-    return cudaSuccess;
-  });
+  return query_call([&] { return events().erase(handle) ? cudaSuccess : cudaErrorInvalidResourceHandle; });
 }
 
 cudaError_t cudaEventRecordWithFlags(cudaEvent_t handle, cudaStream_t stream_handle, unsigned flags) {

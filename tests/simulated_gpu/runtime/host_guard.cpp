@@ -1,5 +1,6 @@
 #include <signal.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -10,6 +11,8 @@
 #include <vector>
 
 #include "tests/simulated_gpu/checker/report.h"
+#include "tests/simulated_gpu/runtime/device.h"
+#include "tests/simulated_gpu/runtime/exit.h"
 #include "tests/simulated_gpu/runtime/pinned.h"
 
 namespace simulated_gpu {
@@ -46,7 +49,8 @@ struct Guard {
 std::atomic<Guard*> guards{nullptr};
 struct sigaction previous_action;
 
-/// Async-signal-safe: only atomics, plain reads of active nodes, and mprotect.
+/// Async-signal-safe: only atomics, plain reads of active nodes, mprotect and write.  The list of devices is read as well, but
+/// nothing that changes it faults.
 void on_fault(int signal, siginfo_t* info, void* context) {
   const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
   bool is_guarded = false;
@@ -54,6 +58,10 @@ void on_fault(int signal, siginfo_t* info, void* context) {
     if (!guard->is_active.load() || address < guard->pages.begin || address >= guard->pages.end) continue;
     is_guarded = true;
     if (guard->range.contains(address)) guard->touched.store(address);
+  }
+  if (device_of(info->si_addr)) {
+    constexpr char kSentence[] = "simulated GPU: host code touches device memory, here:\n";
+    if (write(STDERR_FILENO, kSentence, sizeof kSentence - 1) < 0) _exit(kExitCodeOfReports);
   }
   if (is_guarded) {
     mprotect(reinterpret_cast<void*>(address / kPage * kPage), kPage, PROT_READ | PROT_WRITE);
@@ -64,7 +72,9 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   }
 }
 
-void install_handler() {
+}  // namespace
+
+void install_fault_handler() {
   static const bool installed = [] {
     struct sigaction action {};
     action.sa_sigaction = on_fault;
@@ -75,6 +85,8 @@ void install_handler() {
   }();
   (void)installed;
 }
+
+namespace {
 
 void protect(Pages pages, int protection) {
   if (pages.begin >= pages.end) return;
@@ -132,7 +144,6 @@ void report_touched(const Guard& guard) {
 }  // namespace
 
 void guard_host_range(const HostRange& range, bool device_writes, OperationPointer operation) {
-  install_handler();
   for_each_active([&](const Guard& guard) {
     const bool one_writes = device_writes || guard.protection == PROT_NONE;
     if (one_writes && overlap(guard.range, range) && !happens_before(*guard.operation, *operation)) {

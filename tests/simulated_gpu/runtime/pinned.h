@@ -38,6 +38,8 @@ struct HostRange {
 void guard_host_range(const HostRange& range, bool device_writes, OperationPointer operation);
 /// Opens what was only guarded for operations that the host has waited for, and reports accesses that came too early.
 void release_host_guards(const VectorClock& host);
+/// Guards need it, and it tells host code that touches device memory what it did before that ends the process.
+void install_fault_handler();
 /// Reports accesses that came too early to what is still guarded, at the end of the process.
 void report_touched_guards();
 /// For the time of its life the simulator itself may touch the range, which is pinned.

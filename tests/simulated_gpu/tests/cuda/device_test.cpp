@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
@@ -118,6 +119,15 @@ TEST_F(DeviceApi, LeftReportsEndInExitCode86) {
   };
   EXPECT_EXIT(leave_a_report(), ::testing::ExitedWithCode(86), "cudaMemset uses the default stream");
   EXPECT_EXIT(std::exit(0), ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(DeviceApi, HostCodeThatTouchesDeviceMemoryIsTold) {
+  volatile int* memory = device_memory<int>(4);
+  EXPECT_EXIT(memory[0] = 1, ::testing::KilledBySignal(SIGSEGV), "host code touches device memory");
+}
+
+TEST_F(DeviceApi, UnknownInstructionStopsTheProcess) {
+  EXPECT_EXIT(launch_unknown_instruction(stream), ::testing::ExitedWithCode(86), "pmevent");
 }
 
 TEST_F(DeviceApi, FailuresOnPurpose) {
