@@ -8,6 +8,28 @@ namespace {
 constexpr uint64_t kSectorBytes = 32;
 constexpr uint64_t kBanks = 32, kBankBytes = 4;
 
+/// As many as the bank has words to give that has the most.
+uint32_t cycles_of_phase(const Access& access, uint32_t mask) {
+  std::array<uint64_t, 64> words;
+  size_t count = 0;
+  uint64_t lowest = UINT64_MAX, highest = 0;
+  for (; mask; mask &= mask - 1) {
+    const uint64_t address = access.addresses[__builtin_ctz(mask)];
+    const uint64_t first = address / kBankBytes, last = (address + access.bytes_per_lane - 1) / kBankBytes;
+    lowest = std::min(lowest, first);
+    highest = std::max(highest, last);
+    for (uint64_t word = first; word <= last; ++word)
+      if (count == 0 || words[count - 1] != word) words[count++] = word;
+  }
+  if (highest - lowest < kBanks) return 1;  // no two words of one bank
+  const auto end = words.begin() + static_cast<std::ptrdiff_t>(count);
+  if (!std::is_sorted(words.begin(), end)) std::sort(words.begin(), end);
+  std::array<uint32_t, kBanks> wanted{};
+  std::for_each(words.begin(), std::unique(words.begin(), end),
+                [&](uint64_t word) { ++wanted[word % kBanks]; });
+  return *std::max_element(wanted.begin(), wanted.end());
+}
+
 }  // namespace
 
 uint32_t sectors(const Access& access) {
@@ -25,27 +47,11 @@ uint32_t sectors(const Access& access) {
 }
 
 uint32_t bank_conflicts(const Access& access) {
-  const int lanes_per_phase = access.bytes_per_lane >= 16 ? 8 : access.bytes_per_lane >= 8 ? 16 : 32;
+  const int lanes = access.bytes_per_lane >= 16 ? 8 : access.bytes_per_lane >= 8 ? 16 : 32;
   uint32_t conflicts = 0;
-  for (int first = 0; first < 32; first += lanes_per_phase) {
-    std::array<uint64_t, 64> words;
-    size_t count = 0;
-    for (int lane = first; lane < first + lanes_per_phase; ++lane) {
-      if (!(access.mask >> lane & 1)) continue;
-      const uint64_t last = (access.addresses[lane] + access.bytes_per_lane - 1) / kBankBytes;
-      for (uint64_t word = access.addresses[lane] / kBankBytes; word <= last; ++word)
-        if (count == 0 || words[count - 1] != word) words[count++] = word;
-    }
-    const auto [lowest, highest] =
-        std::minmax_element(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(count));
-    if (count == 0 || *highest - *lowest < kBanks) continue;  // no two words of one bank
-    const auto end = words.begin() + static_cast<std::ptrdiff_t>(count);
-    if (!std::is_sorted(words.begin(), end)) std::sort(words.begin(), end);
-    std::array<uint32_t, kBanks> wanted{};
-    std::for_each(words.begin(), std::unique(words.begin(), end),
-                  [&](uint64_t word) { ++wanted[word % kBanks]; });
-    const uint32_t cycles = *std::max_element(wanted.begin(), wanted.end());
-    if (cycles > 1) conflicts += cycles - 1;
+  for (int first = 0; first < 32; first += lanes) {
+    const uint32_t phase = access.mask & (~uint32_t{0} >> (32 - lanes)) << first;
+    if (phase) conflicts += cycles_of_phase(access, phase) - 1;
   }
   return conflicts;
 }
