@@ -1,9 +1,8 @@
 #include "tests/simulated_gpu/runtime/exit.h"
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <string>
 
 #include "tests/simulated_gpu/control.h"
@@ -39,12 +38,12 @@ void at_exit() {
 }  // namespace
 
 void report_at_exit() {
-  static const bool registered = [] {
+  static std::once_flag once;
+  std::call_once(once, [] {
     // The list must exist before the check is registered, so that it outlives it.
     for (const Report& report : take_reports()) add_report(report);
-    return std::atexit(at_exit) == 0;
-  }();
-  (void)registered;
+    std::atexit(at_exit);
+  });
 }
 
 void stop_process(const std::string& sentence) {

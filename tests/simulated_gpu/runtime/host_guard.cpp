@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -72,22 +72,6 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   }
 }
 
-}  // namespace
-
-void install_fault_handler() {
-  static const bool installed = [] {
-    struct sigaction action {};
-    action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
-    sigemptyset(&action.sa_mask);
-    if (sigaction(SIGSEGV, &action, &previous_action) != 0) throw std::runtime_error("sigaction failed");
-    return true;
-  }();
-  (void)installed;
-}
-
-namespace {
-
 void protect(Pages pages, int protection) {
   if (pages.begin >= pages.end) return;
   if (mprotect(reinterpret_cast<void*>(pages.begin), pages.end - pages.begin, protection) != 0) {
@@ -142,6 +126,18 @@ void report_touched(const Guard& guard) {
 }
 
 }  // namespace
+
+void install_fault_handler() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    struct sigaction action {};
+    action.sa_sigaction = on_fault;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGSEGV, &action, &previous_action) != 0)
+      throw std::runtime_error("sigaction of SIGSEGV failed");
+  });
+}
 
 void guard_host_range(const HostRange& range, bool device_writes, OperationPointer operation) {
   for_each_active([&](const Guard& guard) {

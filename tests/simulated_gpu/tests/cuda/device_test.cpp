@@ -1,6 +1,9 @@
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <stdexcept>
 
 #include "tests/simulated_gpu/tests/cuda/cuda_test.h"
@@ -119,6 +122,23 @@ TEST_F(DeviceApi, LeftReportsEndInExitCode86) {
   };
   EXPECT_EXIT(leave_a_report(), ::testing::ExitedWithCode(86), "cudaMemset uses the default stream");
   EXPECT_EXIT(std::exit(0), ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(DeviceApi, ProfileIsWrittenAtExit) {
+  const std::string path = ::testing::TempDir() + "simulated_gpu_profile.json";
+  std::remove(path.c_str());
+  const auto run = [&] {
+    Options options;
+    options.profile = path;
+    start(options);
+    launch_fill(device_memory<float>(32), 1, 32, stream);
+    cudaStreamSynchronize(stream);
+    std::exit(0);
+  };
+  EXPECT_EXIT(run(), ::testing::ExitedWithCode(0), "");
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  EXPECT_NE(std::string::npos, text.str().find("fill(float*, float, int)")) << text.str();
 }
 
 TEST_F(DeviceApi, HostCodeThatTouchesDeviceMemoryIsTold) {

@@ -43,6 +43,10 @@ __global__ void __launch_bounds__(kThreads) bounded(float* x) {
   x[threadIdx.x] = values[blockDim.x - 1 - threadIdx.x];
 }
 
+__global__ void deadlock() {
+  if (threadIdx.x < 32) asm volatile("bar.sync 1, 64;" ::: "memory");
+}
+
 __global__ void trap() { __trap(); }
 
 __global__ void assert_one(int value) { assert(value == 1); }
@@ -70,6 +74,8 @@ void launch_bounded(float* x, int threads, cudaStream_t stream) {
 }
 
 void launch_trap(cudaStream_t stream) { trap<<<1, 32, 0, stream>>>(); }
+
+void launch_deadlock(cudaStream_t stream) { deadlock<<<1, 64, 0, stream>>>(); }
 
 void launch_assert(int value, cudaStream_t stream) { assert_one<<<1, 32, 0, stream>>>(value); }
 

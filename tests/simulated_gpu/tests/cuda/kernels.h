@@ -16,6 +16,7 @@ void launch_shared_sum(const float* x, float* sum, int threads, size_t shared_by
 /// __launch_bounds__(128), 32 KiB of static shared memory.
 void launch_bounded(float* x, int threads, cudaStream_t stream);
 void launch_trap(cudaStream_t stream);
+void launch_deadlock(cudaStream_t stream);  ///< one of two warps waits at a named barrier
 /// Its module has an instruction that the simulation does not know.
 void launch_unknown_instruction(cudaStream_t stream);
 void launch_assert(int value, cudaStream_t stream);  ///< asserts that the value is 1

@@ -174,6 +174,12 @@ TEST_F(Launch, FailedAssert) {
   EXPECT_NE(std::string::npos, reports[0].source.find("kernels.cu:")) << reports[0].source;
 }
 
+TEST_F(Launch, Deadlock) {
+  launch_deadlock(stream);
+  EXPECT_EQ(cudaErrorLaunchTimeout, cudaStreamSynchronize(stream));
+  EXPECT_TRUE(takes_only(ReportKind::synchronisation));
+}
+
 TEST_F(Launch, AttributesAndOccupancy) {
   cudaFuncAttributes attributes{};
   ASSERT_EQ(cudaSuccess, cudaFuncGetAttributes(&attributes, bounded_function()));
