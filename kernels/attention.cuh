@@ -63,7 +63,8 @@ inline AttentionShape attention_shape(const Tensor& q, const AttentionOptions& o
   return {int(q.shape()[0]), int(q.shape()[1]), int(q.shape()[2]), options.scale, by_16_bytes, tiles.data()};
 }
 
-/// Tensor cores take bf16 with heads of whole 16 x 16 matrices; wider heads than 128 do not fit a block's registers.
+/// Tensor cores take bf16 with heads of whole 16 x 16 matrices; wider heads than 128 do not fit a block's
+/// registers.
 inline bool fits_tensor_cores(const Tensor& q) {
   const int64_t head_dim = q.shape()[2];
   return q.dtype() == DType::bf16 && head_dim % 16 == 0 && head_dim <= 128;

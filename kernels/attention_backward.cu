@@ -1,5 +1,6 @@
-// dq, dk and dv of attention.  One kernel per direction of the sums: dq by queries, dk and dv by keys, so that every sum
-// stays in one block in a fixed order.  Each on tensor cores where the heads allow it, and in plain f32.
+// dq, dk and dv of attention.  One kernel per direction of the sums: dq by queries, dk and dv by keys, so
+// that every sum stays in one block in a fixed order.  Each on tensor cores where the heads allow it, and in
+// plain f32.
 
 #include "kernels/attention.cuh"
 #include "kernels/launch.cuh"
@@ -19,7 +20,8 @@ struct AttentionGradient {
 
 constexpr int kDeltaWarps = 4;
 
-/// delta[head, row] = dy . y.  A warp takes 32 rows of a head, one after the other, and writes a line of delta at once.
+/// delta[head, row] = dy . y.  A warp takes 32 rows of a head, one after the other, and writes a line of
+/// delta at once.
 template <class T>
 __global__ void __launch_bounds__(kDeltaWarps* kWarp)
     attention_delta(const T* y, const T* dy, float* delta, int rows, int heads, int head_dim) {
@@ -111,12 +113,13 @@ __global__ void __launch_bounds__(kPlainWarps* kWarp)
 
 // --- tensor cores: FlashAttention-2, algorithm 2, with the loop over the other side inside both kernels ---
 
-// A block keeps 64 rows of one side and goes through the other side by 32: with 64, the two 16 x 64 results of a warp
-// beside dk and dv, 16 x 128 each, would not fit the registers.
+// A block keeps 64 rows of one side and goes through the other side by 32: with 64, the two 16 x 64 results
+// of a warp beside dk and dv, 16 x 128 each, would not fit the registers.
 constexpr int kKept = 64, kMet = 32;
 constexpr int kThreads = kKept / 16 * kWarp;
 
-/// Two tiles that the block keeps, two stages of two tiles that it meets, and two stages of the statistics of kMet queries.
+/// Two tiles that the block keeps, two stages of two tiles that it meets, and two stages of the statistics of
+/// kMet queries.
 template <int kDim>
 struct BackwardTiles {
   using Kept = Tile<kKept, kDim>;
@@ -207,7 +210,8 @@ __global__ void __launch_bounds__(kThreads)
   write(tiles.kept(0), first_row, 16, block.rows(a.dq, shape, block.first), lane, kWarp);
 }
 
-/// A block per tile of keys: keeps k and v, meets q and dy.  Products are transposed, so that p and ds are left operands.
+/// A block per tile of keys: keeps k and v, meets q and dy.  Products are transposed, so that p and ds are
+/// left operands.
 template <int kDim>
 __global__ void __launch_bounds__(kThreads)
     attention_dkv_tiles(AttentionShape shape, AttentionGradient<bf16> a) {

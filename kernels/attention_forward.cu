@@ -20,7 +20,8 @@ struct AttentionForward {
 
 constexpr int kPlainWarps = 8;
 
-/// Lanes hold elements lane, lane + 32, ... of the row; the sum so far lies in shared memory, each element its lane's own.
+/// Lanes hold elements lane, lane + 32, ... of the row; the sum so far lies in shared memory, each element
+/// its lane's own.
 template <class T>
 __global__ void __launch_bounds__(kPlainWarps* kWarp)
     attention_forward_rows(AttentionShape shape, AttentionForward<T> a) {
@@ -70,8 +71,8 @@ struct ForwardTiles {
   __device__ RowsTile values(int stage) const { return {shared + (2 + 2 * stage) * RowsTile::kElements}; }
 };
 
-/// Of a thread's two rows, group and group + 8: the largest score so far, and this thread's part of the sum of
-/// 2^(score - largest).
+/// Of a thread's two rows, group and group + 8: the largest score so far, and this thread's part of the sum
+/// of 2^(score - largest).
 struct OnlineSoftmax {
   float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
 };
@@ -99,8 +100,8 @@ __device__ __forceinline__ void soften(Accumulator (&scores)[kN], OnlineSoftmax&
   }
 }
 
-/// Scores of a warp's 16 queries, from this row of their tile on, with a tile of keys, times factor.  Where queries and
-/// keys are the same rows, those that a query does not see are minus infinity.
+/// Scores of a warp's 16 queries, from this row of their tile on, with a tile of keys, times factor.  Where
+/// queries and keys are the same rows, those that a query does not see are minus infinity.
 template <int kDim, int kN>
 __device__ __forceinline__ void score(const Fragment (&queries)[kDim / 16][1], Tile<kTileRows, kDim> keys,
                                       float factor, bool on_diagonal, int first_row,

@@ -37,8 +37,8 @@ void multiply_on_tensor_cores(const char* name, const GroupedProduct& product, S
 
 // --- for the two kernels ---
 
-/// Sizes of a launch.  Blocks in x: tiles of rows or, in backward_weight, groups; in y: tiles of columns of the result; in
-/// z, in backward_weight: tiles of its rows.
+/// Sizes of a launch.  Blocks in x: tiles of rows or, in backward_weight, groups; in y: tiles of columns of
+/// the result; in z, in backward_weight: tiles of its rows.
 struct ProductShape {
   const RowTile* tiles;
   int out, in;

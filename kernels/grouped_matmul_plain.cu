@@ -30,8 +30,8 @@ struct Elements {
   }
 };
 
-/// kDepth summed indices from `first` on of a block's kTile rows or columns; zeros where there are none.  Neighbouring
-/// threads take neighbours in memory.
+/// kDepth summed indices from `first` on of a block's kTile rows or columns; zeros where there are none.
+/// Neighbouring threads take neighbours in memory.
 __device__ void fill(Slice& slice, const Elements& from, const Window& window, Depth direction, int first,
                      int depth) {
   const bool along_rows = direction == Depth::along_rows;

@@ -16,7 +16,8 @@ constexpr int kBlocks = 2;  // per multiprocessor: one computes while the other 
 template <Depth kDepth>
 using StepTile = std::conditional_t<kDepth == Depth::along_rows, Tile<kTile, kStep>, Tile<kStep, kTile>>;
 
-/// Two stages of both operands: one is filled while the other is multiplied.  The result takes their place at the end.
+/// Two stages of both operands: one is filled while the other is multiplied.  The result takes their place at
+/// the end.
 template <Pass kPass>
 struct ProductTiles {
   using Left = StepTile<left_depth(kPass)>;
@@ -70,7 +71,8 @@ __device__ __forceinline__ void multiply_step(const ProductTiles<kPass>& tiles, 
   }
 }
 
-/// f32 sums go straight to memory: in pairs, the four lanes of a row write the 32 bytes that memory moves at once.
+/// f32 sums go straight to memory: in pairs, the four lanes of a row write the 32 bytes that memory moves at
+/// once.
 __device__ __forceinline__ void store_sums(const WarpSums& sums, const Operand<float>& result,
                                            const Window& window, int rows, int row, int column) {
   const int lane = threadIdx.x % kWarp;

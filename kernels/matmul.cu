@@ -9,12 +9,13 @@
 namespace tessera::kernels {
 namespace {
 
-// NVIDIA's advice for its largest devices.  A workspace of ours, in the order of the stream, is counted with other memory.
+// NVIDIA's advice for its largest devices.  A workspace of ours, in the order of the stream, is counted with
+// other memory.
 constexpr int64_t kWorkspaceBytes = 32 << 20;
 
-// Products as narrow as a router's go to the plain kernel: its bits are those of the CPU backend and do not depend on the
-// number of rows, where cuBLAS would cut the sums by the shape, so routing is the same on every device and batch.  One tile
-// of columns covers them, and reading the rows once bounds both.
+// Products as narrow as a router's go to the plain kernel: its bits are those of the CPU backend and do not
+// depend on the number of rows, where cuBLAS would cut the sums by the shape, so routing is the same on every
+// device and batch.  One tile of columns covers them, and reading the rows once bounds both.
 constexpr int kNarrow = 64;
 
 void blas_check(cublasStatus_t status, const char* what) {
@@ -49,10 +50,11 @@ cudaDataType_t cuda_type(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16B
 
 /// One group; left and right of one dtype, the result f32 or that dtype.
 ///
-/// cuBLAS takes matrices by columns: memory that holds [rows, columns] by rows is for it [columns, rows], with the same
-/// leading dimension.  So it is asked for result^T = right^T left^T, its first operand being right.  right^T is
-/// [columns of the result, depth]: where the summed index runs along the rows of memory cuBLAS sees [depth, columns], and
-/// transposes; else it takes right as it lies.  For left^T, [depth, rows of the result], it is the other way round.
+/// cuBLAS takes matrices by columns: memory that holds [rows, columns] by rows is for it [columns, rows],
+/// with the same leading dimension.  So it is asked for result^T = right^T left^T, its first operand being
+/// right.  right^T is [columns of the result, depth]: where the summed index runs along the rows of memory
+/// cuBLAS sees [depth, columns], and transposes; else it takes right as it lies.  For left^T, [depth, rows of
+/// the result], it is the other way round.
 void multiply_with_blas(const char* name, const GroupedProduct& p, Stream stream) {
   TraceRange range(cuda_engine_of(stream).trace, name);
   const int rows = static_cast<int>(p.offsets.back());

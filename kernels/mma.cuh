@@ -1,8 +1,9 @@
 #pragma once
-// Tensor-core instructions, one per function.  Layouts are those of the PTX manual, "Warp-level Matrix Instructions".
+// Tensor-core instructions, one per function.  Layouts are those of the PTX manual, "Warp-level Matrix
+// Instructions".
 //
-// All 32 lanes of a warp call together.  lane = 4 group + member; a 32-bit register holds two bf16, the element with the
-// lower column (row, where a matrix is said to be by columns) in its lower half.
+// All 32 lanes of a warp call together.  lane = 4 group + member; a 32-bit register holds two bf16, the
+// element with the lower column (row, where a matrix is said to be by columns) in its lower half.
 
 #include <cstdint>
 
@@ -10,8 +11,8 @@
 
 namespace tessera::kernels {
 
-/// A 16 x 16 matrix over a warp, as the left operand of mma_16x8x16; as the right one, two matrices 16 x 8 side by side:
-/// registers 0 and 1, 2 and 3.
+/// A 16 x 16 matrix over a warp, as the left operand of mma_16x8x16; as the right one, two matrices 16 x 8
+/// side by side: registers 0 and 1, 2 and 3.
 using Fragment = uint32_t[4];
 /// A 16 x 8 matrix of f32 over a warp: see mma_16x8x16.
 using Accumulator = float[4];
@@ -30,8 +31,9 @@ __device__ __forceinline__ void mma_16x8x16(Accumulator& d, const Fragment& a, u
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/// Four 8 x 8 matrices from shared memory:  ldmatrix.m8n8.x4.  Lane 8 i + r gives the address of row r of matrix i: eight
-/// bf16 in a row, 16-byte aligned.  Register i takes row group, columns 2 member and 2 member + 1 of matrix i.
+/// Four 8 x 8 matrices from shared memory:  ldmatrix.m8n8.x4.  Lane 8 i + r gives the address of row r of
+/// matrix i: eight bf16 in a row, 16-byte aligned.  Register i takes row group, columns 2 member and
+/// 2 member + 1 of matrix i.
 __device__ __forceinline__ void load_matrices(Fragment& to, const bf16* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
@@ -39,8 +41,8 @@ __device__ __forceinline__ void load_matrices(Fragment& to, const bf16* row) {
                : "memory");
 }
 
-/// The same, every matrix transposed:  ldmatrix.m8n8.x4.trans.  Register i takes rows 2 member and 2 member + 1, column
-/// group of matrix i as it lies in memory.
+/// The same, every matrix transposed:  ldmatrix.m8n8.x4.trans.  Register i takes rows 2 member and
+/// 2 member + 1, column group of matrix i as it lies in memory.
 __device__ __forceinline__ void load_matrices_transposed(Fragment& to, const bf16* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])

@@ -1,6 +1,7 @@
 #pragma once
-// Rows in consecutive parts (the segments of attention, the groups of a product), each cut into tiles from its own
-// beginning on, so that what a row gets does not depend on other parts.  The host lists the tiles; a block takes one.
+// Rows in consecutive parts (the segments of attention, the groups of a product), each cut into tiles from
+// its own beginning on, so that what a row gets does not depend on other parts.  The host lists the tiles; a
+// block takes one.
 
 #include <algorithm>
 #include <span>
@@ -10,7 +11,8 @@
 
 namespace tessera::kernels {
 
-/// Rows [first, end) or, where that is more than a tile holds, the first of them; of a part that begins at row begin.
+/// Rows [first, end) or, where that is more than a tile holds, the first of them; of a part that begins at
+/// row begin.
 struct alignas(16) RowTile {
   int32_t part, begin, first, end;
 };
@@ -34,7 +36,8 @@ inline std::vector<RowTile> whole_parts(std::span<const int64_t> offsets) {
   return tiles;
 }
 
-/// The list in the stream's memory; the tensor must outlive the launches that read it in the order of the stream only.
+/// The list in the stream's memory; the tensor must outlive the launches that read it in the order of the
+/// stream only.
 class DeviceRowTiles {
  public:
   DeviceRowTiles(const std::vector<RowTile>& tiles, Stream stream)

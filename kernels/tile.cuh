@@ -1,6 +1,6 @@
 #pragma once
-// Tiles of bf16 matrices in shared memory: filled from global memory, multiplied on tensor cores, written back.
-// The only place that knows how tiles lie in memory and which lane holds what of a product.
+// Tiles of bf16 matrices in shared memory: filled from global memory, multiplied on tensor cores, written
+// back. The only place that knows how tiles lie in memory and which lane holds what of a product.
 
 #include <cstdint>
 
@@ -21,9 +21,9 @@ struct Rows {
 
 /// kRows rows of kColumns elements in shared memory, 16-byte aligned.
 ///
-/// A chunk is 8 elements, 16 bytes: what one asynchronous copy brings and one lane of ldmatrix points to.  Eight lanes
-/// serve at a time, and meet all 32 banks once when their chunks differ modulo 8.  One chunk of padding per row makes
-/// that so for one chunk of eight rows in sequence (ldmatrix).
+/// A chunk is 8 elements, 16 bytes: what one asynchronous copy brings and one lane of ldmatrix points to.
+/// Eight lanes serve at a time, and meet all 32 banks once when their chunks differ modulo 8.  One chunk of
+/// padding per row makes that so for one chunk of eight rows in sequence (ldmatrix).
 template <int kRows, int kColumns>
 struct Tile {
   static_assert(kColumns == 32 || kColumns % 64 == 0);
@@ -34,15 +34,16 @@ struct Tile {
   bf16* data;
 
   __device__ bf16* at(int row, int column) const { return data + row * kPitch + column; }
-  /// The row of the i-th chunk that threads copy.  Where eight lanes take two rows of four chunks, these are four rows
-  /// apart: 4 kPitch elements are 4 chunks modulo 8.
+  /// The row of the i-th chunk that threads copy.  Where eight lanes take two rows of four chunks, these are
+  /// four rows apart: 4 kPitch elements are 4 chunks modulo 8.
   __device__ static int row_of_copy(int i) {
     const int row = i / kChunks;
     return kChunks == 4 ? row / 8 * 8 + row % 2 * 4 + row % 8 / 2 : row;
   }
 };
 
-/// The block's threads fill a tile; zeros where the matrix has no elements.  Done after wait_for_copies() and a barrier.
+/// The block's threads fill a tile; zeros where the matrix has no elements.  Done after wait_for_copies() and
+/// a barrier.
 template <int kThreads, int kRows, int kColumns>
 __device__ __forceinline__ void fill_async(Tile<kRows, kColumns> tile, const Rows<const bf16>& from) {
   // Unrolled, the addresses of all chunks would take registers from the products.
@@ -111,8 +112,8 @@ __device__ __forceinline__ void pack_left(Fragment& to, const Accumulator& first
   to[3] = pack_bf16(second[2], second[3]);
 }
 
-/// Puts a warp's result into a tile from this row and column on, rounded: row group of every 16 times upper, group + 8
-/// times lower.
+/// Puts a warp's result into a tile from this row and column on, rounded: row group of every 16 times upper,
+/// group + 8 times lower.
 template <int kN, class AnyTile>
 __device__ __forceinline__ void put(AnyTile tile, int row, int column, const Accumulator (&c)[kN],
                                     float upper, float lower) {
@@ -126,8 +127,8 @@ __device__ __forceinline__ void put(AnyTile tile, int row, int column, const Acc
   }
 }
 
-/// Writes tile rows [first, first + count), count a multiple of 8, to the rows and columns of a matrix that exist.  Shared
-/// by `threads` threads, of which this is number `thread`.
+/// Writes tile rows [first, first + count), count a multiple of 8, to the rows and columns of a matrix that
+/// exist.  Shared by `threads` threads, of which this is number `thread`.
 template <class AnyTile>
 __device__ __forceinline__ void write(AnyTile tile, int first, int count, const Rows<bf16>& to, int thread,
                                       int threads) {

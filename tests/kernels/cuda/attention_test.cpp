@@ -96,7 +96,8 @@ TEST_F(CudaAttention, BitsDoNotDependOnOtherSegments) {
   }
 }
 
-/// Rows that fill a tile up to its height have log_sum and delta too; e^-log_sum of a row that exists would overflow there.
+/// Rows that fill a tile up to its height have log_sum and delta too; e^-log_sum of a row that exists would
+/// overflow there.
 TEST_F(CudaAttention, RowsBehindTheLastAddNothing) {
   const Problem problem{{0, 33}, 1, 64, DType::bf16};
   Inputs in = draw(problem, cpu());

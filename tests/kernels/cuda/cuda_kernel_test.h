@@ -21,14 +21,15 @@ class CudaKernelTest : public testing::Test {
   Stream cpu() { return cpu_.stream(); }
   Stream gpu() { return gpu_.stream(); }
 
-  /// Uninitialised on a stream, `offset` elements behind the beginning of an allocation, which is aligned to 16 bytes.
+  /// Uninitialised on a stream, `offset` elements behind the beginning of an allocation, which is aligned to
+  /// 16 bytes.
   static Tensor room(Shape shape, DType dtype, Stream stream, int64_t offset) {
     return Tensor::empty({shape.count() + offset}, dtype, stream).slice(offset, shape);
   }
   /// A tensor of the processor there.
   static Tensor copy_to(const Tensor& tensor, Stream stream, int64_t offset) {
     const Tensor there = room(tensor.shape(), tensor.dtype(), stream, offset);
-    visit_float(tensor.dtype(), [&]<class T>() { there.assign(std::span<const T>(tensor.values<T>())); });
+    visit_any(tensor.dtype(), [&]<class T>() { there.assign(std::span<const T>(tensor.values<T>())); });
     return there;
   }
 

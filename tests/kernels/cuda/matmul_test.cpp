@@ -74,7 +74,8 @@ TEST_F(CudaMatmul, GroupsOnTensorCoresAreThoseOfTheProcessor) {
   expect_like_cpu({{0, 1, 34}, 40, 45, DType::f32, DType::bf16, DType::f32});
 }
 
-/// The chain of fused multiply-adds in f32: the processor's bits, unless an operand was rounded to meet a bf16 one.
+/// The chain of fused multiply-adds in f32: the processor's bits, unless an operand was rounded to meet a
+/// bf16 one.
 TEST_F(CudaMatmul, PlainGroupsHaveTheBitsOfTheProcessor) {
   for (const DType x : kFloats)
     for (const DType y : kFloats)

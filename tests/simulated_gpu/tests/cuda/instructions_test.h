@@ -1,5 +1,6 @@
 #pragma once
-// One warp per call runs one instruction of kernels/mma.cuh or kernels/async_copy.cuh and returns what its lanes got.
+// One warp per call runs one instruction of kernels/mma.cuh or kernels/async_copy.cuh and returns what its
+// lanes got.
 
 #include <array>
 #include <cstdint>
@@ -24,7 +25,8 @@ ByLane<uint32_t, 4> run_load_matrices_transposed(const std::vector<uint16_t>& me
 
 std::array<uint32_t, 32> run_pack_bf16(const std::array<float, 32>& low, const std::array<float, 32>& high);
 
-/// Every lane copies 16 (4) bytes of its own, counts[lane] of them from the source, over bytes that are all 0xee.
+/// Every lane copies 16 (4) bytes of its own, counts[lane] of them from the source, over bytes that are all
+/// 0xee.
 ByLane<uint8_t, 16> run_copy_16_async(const ByLane<uint8_t, 16>& from, const std::array<int, 32>& counts);
 ByLane<uint8_t, 4> run_copy_4_async(const ByLane<uint8_t, 4>& from, const std::array<int, 32>& counts);
 
