@@ -50,7 +50,7 @@ void issue(Warp& warp, const Step& step, uint32_t mask) {
   const View view = view_of(warp, Space::shared);
   mask = check_access(warp, step, view, AccessKind::write, mask, shared, step.bytes, {step.bytes, true});
   for_lanes(mask, [&](uint32_t lane) {
-    std::memset(view.at(lane, shared[lane]), 0xff, step.bytes);
+    std::memset(view.at(lane, shared[lane]), kPoison, step.bytes);
     warp.copies[lane].open.push_back({shared[lane], global[lane], step.bytes, source_bytes[lane]});
   });
 }

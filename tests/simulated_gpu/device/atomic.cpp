@@ -65,7 +65,7 @@ void update(Warp& warp, const Step& step, uint32_t mask) {
                                              d[lane] = old;
                                            }
                                          });
-  for_lanes(mask & ~allowed, [=](uint32_t lane) { std::memset(d + lane, 0xff, sizeof(T)); });
+  for_lanes(mask & ~allowed, [=](uint32_t lane) { std::memset(d + lane, kPoison, sizeof(T)); });
 }
 
 template <class T>

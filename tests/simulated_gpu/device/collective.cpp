@@ -64,7 +64,7 @@ void shuffle(Warp& warp, const Step& step, uint32_t mask) {
     if ((mask >> source.lane & 1) != 0) {
       results[lane] = a[source.lane];
     } else {
-      results[lane] = uint32_t{kPoison} << 16 | kPoison;
+      std::memset(results + lane, kPoison, sizeof(uint32_t));
       lost |= 1u << lane;
     }
   });

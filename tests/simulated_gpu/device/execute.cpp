@@ -17,11 +17,6 @@ std::byte* aligned(std::vector<uint64_t>& storage) {
   return reinterpret_cast<std::byte*>((address + kCacheLine - 1) / kCacheLine * kCacheLine);
 }
 
-void fill(std::byte* bytes, size_t count) {
-  auto* halves = reinterpret_cast<uint16_t*>(bytes);
-  std::fill(halves, halves + count / 2, kPoison);
-}
-
 uint32_t special_value(const Warp& warp, ptx::Special special, uint32_t lane) {
   using S = ptx::Special;
   const ThreadBlock& block = *warp.block;
@@ -96,12 +91,12 @@ void begin_warp(Warp& warp, ThreadBlock& block, int index) {
   warp.banks[0] = aligned(warp.storage);
   // Constants are never written: only sources may lie there.
   warp.banks[1] = const_cast<std::byte*>(program.constants.data());
-  fill(warp.banks[0], program.register_bytes);
+  std::memset(warp.banks[0], kPoison, program.register_bytes);
   const ptx::Kernel& kernel = *block.launch.kernel;
   warp.local.resize(size_t{32} * ((kernel.local_bytes + 15) / 16 * 16));
   warp.frame.resize(size_t{32} * ((kernel.frame_bytes + 15) / 16 * 16));
-  fill(warp.local.data(), warp.local.size());
-  fill(warp.frame.data(), warp.frame.size());
+  std::ranges::fill(warp.local, std::byte{kPoison});
+  std::ranges::fill(warp.frame, std::byte{kPoison});
   for (Warp::LaneCopies& copies : warp.copies) copies = {};
   for (const SpecialPlace& place : program.specials) {
     uint32_t* lanes = warp.lanes<uint32_t>(place.offset);
@@ -146,7 +141,7 @@ Outcome run_blocks(ThreadBlock& block) {
 void ThreadBlock::begin(const uint32_t block_index[3]) {
   std::copy_n(block_index, 3, index);
   exited = 0;
-  fill(shared.data(), shared.size() / 2 * 2);
+  std::ranges::fill(shared, std::byte{kPoison});
   for (Barrier& barrier : barriers) barrier = {};
   for (size_t number = 0; number < warps.size(); ++number)
     begin_warp(warps[number], *this, static_cast<int>(number));
@@ -154,8 +149,8 @@ void ThreadBlock::begin(const uint32_t block_index[3]) {
 
 Outcome execute(const Launch& launch, const Arena& memory, Observer& observer, const Schedule& schedule) {
   check_launch(launch);
-  ThreadBlock block{launch, memory, observer, prepare(*launch.kernel), std::mt19937_64(schedule.seed)};
-  block.has_independent_lanes = schedule.independent_lanes;
+  ThreadBlock block{
+      launch, schedule, memory, observer, prepare(*launch.kernel), std::mt19937_64(schedule.seed)};
   block.threads = product(launch.block);
   block.warps.resize((block.threads + 31) / 32);
   block.shared.resize(launch.kernel->static_shared_bytes + launch.dynamic_shared_bytes);

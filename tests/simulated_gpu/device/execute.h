@@ -26,6 +26,8 @@ struct Schedule {
   uint64_t seed = 1;
   bool independent_lanes =
       false;  ///< step random subsets of a warp's lanes, as independent thread scheduling may
+  /// Warp instructions of one block.  A block that executes more waits for what never happens, and traps.
+  uint64_t most_instructions = 2'000'000'000;
 };
 
 /// How a launch ended.

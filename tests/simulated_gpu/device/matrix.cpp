@@ -51,7 +51,7 @@ void load_matrices(Warp& warp, const Step& step, uint32_t mask) {
   const View view = view_of(warp, Space::shared);
   for (uint32_t index = 0; index < step.elements.size(); ++index) {
     uint16_t matrix[8][8];
-    std::memset(matrix, 0xff, sizeof matrix);
+    std::memset(matrix, kPoison, sizeof matrix);
     for (uint32_t row = 0; row < 8; ++row) {
       const uint32_t lane = 8 * index + row;
       if ((allowed >> lane & 1) != 0) std::memcpy(matrix[row], view.at(lane, addresses[lane]), kRowBytes);

@@ -36,7 +36,7 @@ void load(Warp& warp, const Step& step, uint32_t mask) {
   if (allowed == mask) return;
   for (const Source& element : step.elements) {
     R* d = warp.lanes<R>(element.offset);
-    for_lanes(mask & ~allowed, [=](uint32_t lane) { std::memset(d + lane, 0xff, sizeof(R)); });
+    for_lanes(mask & ~allowed, [=](uint32_t lane) { std::memset(d + lane, kPoison, sizeof(R)); });
   }
 }
 

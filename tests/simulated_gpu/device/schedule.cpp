@@ -14,9 +14,6 @@
 namespace simulated_gpu {
 namespace {
 
-/// A block that executes more warp instructions than this waits for something that never happens.
-constexpr uint64_t kMostInstructionsPerBlock = 2'000'000'000;
-
 constexpr int kEnd = std::numeric_limits<int>::max();
 
 struct Group {
@@ -222,7 +219,7 @@ void run_warp(Warp& warp) {
   ThreadBlock& block = *warp.block;
   int quantum = 20 + static_cast<int>(block.random() % 61);
   while (quantum > 0 && warp.runnable() != 0) {
-    if (!block.has_independent_lanes) {
+    if (!block.schedule.independent_lanes) {
       run_group(warp, lowest_group(warp), quantum);
       continue;
     }
@@ -281,7 +278,7 @@ Outcome run_block(ThreadBlock& block) {
       has_run = true;
     }
     if (!has_run) return report_deadlock(block);
-    if (block.clock - begin > kMostInstructionsPerBlock) {
+    if (block.clock - begin > block.schedule.most_instructions) {
       throw Trapped("a block does not end: it waits for what another block or lane would have to do");
     }
   }

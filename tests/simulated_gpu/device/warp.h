@@ -24,8 +24,8 @@ inline constexpr uint64_t kSharedWindow = uint64_t{1} << 60;
 inline constexpr uint64_t kLocalWindow = uint64_t{2} << 60;
 inline constexpr uint64_t kParameterWindow = uint64_t{3} << 60;
 
-/// 16-bit pattern of what nobody wrote: NaN as f16, bf16, f32 and f64.
-inline constexpr uint16_t kPoison = 0xfffb;
+/// Every byte that nobody wrote: NaN as f16, bf16, f32 and f64, and an index out of any range.
+inline constexpr unsigned char kPoison = 0xff;
 
 /// Ends the launch; text is the outcome's.
 struct Trapped : std::runtime_error {
@@ -89,11 +89,11 @@ struct Warp {
 /// What one launch shares among its blocks, and the block that runs.
 struct ThreadBlock {
   const Launch& launch;
+  const Schedule& schedule;
   const Arena& memory;
   Observer& observer;
   std::shared_ptr<const Program> program;
   std::mt19937_64 random{};
-  bool has_independent_lanes = false;
   std::vector<Warp> warps{};
   std::vector<std::byte> shared{};
   uint32_t index[3] = {0, 0, 0};
@@ -115,8 +115,5 @@ void advance(Warp& warp, uint32_t lanes);
 void arrive(Warp& warp, const Step& step, uint32_t lanes);
 /// Releases what threads that have exited no longer hold up.
 void release_barriers(ThreadBlock& block);
-
-/// Where a lane that executes `ret` goes on, after the results were copied.
-int return_position(Warp& warp, const Step& step, uint32_t lane);
 
 }  // namespace simulated_gpu

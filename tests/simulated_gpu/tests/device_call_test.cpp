@@ -66,7 +66,8 @@ TEST(Call, ByPartOfTheWarpFromTwoPlaces) {
                                call + "bra.uni END; LOW: add.u32 %r3, %r0, 5;" + call +
                                "END: mad.wide.u32 %rd1, %r0, 4, %rd0; st.global.u32 [%rd1], %r4;"));
   for (uint64_t seed = 1; seed <= 4; ++seed) {
-    program.schedule = {seed, seed > 2};
+    program.schedule.seed = seed;
+    program.schedule.independent_lanes = seed > 2;
     const uint64_t to = program.upload(std::vector<uint32_t>(32));
     EXPECT_EQ(program.run("k", {1, 1, 1}, {32, 1, 1}, 0, to).kind, Kind::finished);
     const auto results = program.download<uint32_t>(to, 32);

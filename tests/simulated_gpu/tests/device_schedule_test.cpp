@@ -20,7 +20,8 @@ struct Launched {
 Launched run(const std::string& body, uint32_t threads, bool independent = false, uint64_t seed = 1,
              uint32_t blocks = 1) {
   PtxProgram program(entry("k", 1, body));
-  program.schedule = {seed, independent};
+  program.schedule.seed = seed;
+  program.schedule.independent_lanes = independent;
   const uint64_t memory = program.upload(std::vector<uint32_t>(threads * blocks));
   Launched result;
   result.outcome = program.run("k", {blocks, 1, 1}, {threads, 1, 1}, 0, memory);
@@ -100,6 +101,18 @@ TEST(Schedule, LanesOfAWarpTakeTurnsOnlyWhenIndependent) {
       "setp.eq.u32 %p1, %r0, 31; @!%p1 bra WAIT; st.volatile.global.u32 [%rd0], 1; bra.uni END; WAIT: "
       "ld.volatile.global.u32 %r1, [%rd0]; setp.eq.u32 %p2, %r1, 0; @%p2 bra WAIT; END: ";
   EXPECT_EQ(run(spin, 32, true).outcome.kind, Kind::finished);
+}
+
+TEST(Schedule, WaitingForWhatNeverHappensEndsTheLaunch) {
+  PtxProgram program(
+      entry("k", 1, "WAIT: ld.volatile.global.u32 %r1, [%rd0]; setp.eq.u32 %p2, %r1, 0; @%p2 bra WAIT;"));
+  program.schedule.most_instructions = 10000;
+  const uint64_t flag = program.upload(std::vector<uint32_t>{0}),
+                 set = program.upload(std::vector<uint32_t>{1});
+  EXPECT_EQ(program.run("k", {1, 1, 1}, {32, 1, 1}, 0, set).kind, Kind::finished);
+  const Outcome outcome = program.run("k", {1, 1, 1}, {32, 1, 1}, 0, flag);
+  EXPECT_EQ(outcome.kind, Kind::trapped);
+  EXPECT_NE(outcome.text.find("does not end"), std::string::npos);
 }
 
 TEST(Barrier, ExchangesThroughSharedMemory) {
