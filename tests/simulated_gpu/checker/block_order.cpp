@@ -56,6 +56,7 @@ void BlockOrder::release(Location& location, int thread, const ThreadClocks& clo
 
 bool BlockOrder::is_ordered(uint32_t block, int thread, uint32_t time, int observer,
                             const ThreadClocks& clocks) const {
+  if (acquisitions_.empty()) return false;
   std::vector<Acquisition> open;
   for (const Acquisition& seen : acquisitions_)
     if (seen.time <= clocks.known(observer, seen.thread)) open.push_back(seen);

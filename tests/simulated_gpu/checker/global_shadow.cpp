@@ -16,10 +16,6 @@ void report(ReportKind kind, std::string text, const Operation& operation) {
   add_report({kind, std::move(text), operation.name, "", ""});
 }
 
-std::string block_text(const LiveBlock& block) {
-  return "the block of " + std::to_string(block.bytes) + " bytes at " + hexadecimal(block.address);
-}
-
 }  // namespace
 
 struct GlobalShadow::State {
@@ -56,7 +52,7 @@ void GlobalShadow::released(uint64_t address, uint64_t, OperationPointer operati
   for (const Accessor cell : block->cells.all()) {
     if (cell < settled || operations.is_ordered(number_of(cell))) continue;
     report(ReportKind::stream,
-           "gives back " + block_text(*block) + ", but nothing orders it after \"" +
+           "gives back " + block->name() + ", but nothing orders it after \"" +
                operations.culprit(number_of(cell)).name + "\", which uses the block",
            *operation);
     break;
@@ -79,22 +75,21 @@ bool GlobalShadow::touch(uint64_t address, uint64_t bytes, AccessKind kind,
   state_->begin(operation);
   if (!happens_before(*block->allocation, *operation))
     report(ReportKind::stream,
-           verb + block_text(*block) + ", but nothing orders it after the allocation by \"" +
+           verb + block->name() + ", but nothing orders it after the allocation by \"" +
                block->allocation->name + "\"",
            *operation);
   History& history = state_->history;
   CellCheck check(history, kind);
   check.check(block->cells, address - block->address, {0, 1, bytes, false});
   if (const Conflict& conflict = check.conflict(); conflict.earlier)
-    report(ReportKind::stream,
-           verb + ("byte " + std::to_string(conflict.offset)) + " of " + block_text(*block) + ", which \"" +
-               history.operations.culprit(number_of(conflict.earlier)).name + "\"" +
-               (conflict.earlier_wrote ? " wrote" : " read") +
-               "; no stream order, event or synchronisation orders the two",
-           *operation);
+    report(
+        ReportKind::stream,
+        verb + ("byte " + std::to_string(conflict.offset)) + " of " + block->name() + ", which " +
+            unordered_text(history.operations.culprit(number_of(conflict.earlier)), conflict.earlier_wrote),
+        *operation);
   if (check.absence().lanes)
     report(ReportKind::uninitialised,
-           verb + ("byte " + std::to_string(check.absence().offset)) + " of " + block_text(*block) +
+           verb + ("byte " + std::to_string(check.absence().offset)) + " of " + block->name() +
                ", which nobody wrote",
            *operation);
   return true;

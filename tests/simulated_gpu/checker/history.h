@@ -1,6 +1,9 @@
 #pragma once
 // Numbers the accesses on a device and knows which come before which: by stream order between operations, by barriers and warp
 // synchronisations between the threads of a block, by fences with atomics between blocks.
+//
+// Bytes that several lanes of an instruction read count as read by all lanes that executed it: a warp synchronisation that leaves
+// some of these out does not order the read before a write.  The rule of the project is full masks.
 
 #include <cstdint>
 #include <limits>
@@ -29,7 +32,7 @@ struct AccessContext {
 
 class History {
  public:
-  OperationIndex operations;
+  OperationIndex operations;  ///< begin() of the launch's operation comes before launch_begins()
 
   void launch_begins(const LaunchInfo& launch);
   void launch_ends();

@@ -18,10 +18,9 @@ bool releases(const ptx::Instruction& instruction) {
 }
 
 /// An asynchronous copy that reads fewer bytes than it fills is left to the executor, which knows what it fills.
-bool is_aligned(const Access& access, uint64_t address) {
-  const uint32_t alignment = access.bytes_per_lane & (~access.bytes_per_lane + 1);
-  return (address & (alignment - 1)) == 0;
-}
+uint32_t alignment(const Access& access) { return access.bytes_per_lane & (~access.bytes_per_lane + 1); }
+
+bool is_aligned(const Access& access, uint64_t address) { return (address & (alignment(access) - 1)) == 0; }
 
 /// Calls visit(segment) for the lanes in the mask, in segments as long as can be.
 void for_each_segment(const Access& access, uint32_t mask, auto&& visit) {
@@ -49,10 +48,6 @@ ReportKind kind_of_rule(std::string_view rule) {
   if (rule == "address" || rule == "alignment") return ReportKind::memory;
   if (rule == "assert" || rule == "trap") return ReportKind::usage;
   return ReportKind::synchronisation;
-}
-
-std::string name(const LiveBlock& block) {
-  return "the block of " + std::to_string(block.bytes) + " bytes at " + hexadecimal(block.address);
 }
 
 }  // namespace
@@ -112,7 +107,7 @@ LiveBlock* LaunchChecker::block_of(const Access& access, uint64_t address) {
   last = block;
   if (!happens_before(*block->allocation, *operation_))
     reporter_->add(ReportKind::stream, *access.instruction,
-                   name(*block) + " is used, but nothing orders the launch after its allocation by \"" +
+                   block->name() + " is used, but nothing orders the launch after its allocation by \"" +
                        block->allocation->name + "\"");
   return block;
 }
@@ -150,8 +145,8 @@ uint32_t LaunchChecker::access_global(const Access& access) {
     const uint64_t address = access.addresses[__builtin_ctz(outside)];
     reporter_->memory(access, outside, blocks_.whereabouts(address, access.bytes_per_lane));
   }
-  if (misaligned) reporter_->misaligned(access, misaligned);
-  report(check, access, [&](int lane) { return name(*block_of(access, access.addresses[lane])); });
+  report_misaligned(access, misaligned);
+  report(check, access, [&](int lane) { return block_of(access, access.addresses[lane])->name(); });
   return allowed;
 }
 
@@ -173,6 +168,10 @@ void LaunchChecker::report(const CellCheck& check, const Access& access,
     reporter_->conflict(access, conflict, place(conflict.lane));
   if (const Absence& absence = check.absence(); absence.lanes)
     reporter_->absence(access, absence, place(__builtin_ctz(absence.lanes)));
+}
+
+void LaunchChecker::report_misaligned(const Access& access, uint32_t lanes) const {
+  if (lanes) reporter_->memory(access, lanes, "not a multiple of " + std::to_string(alignment(access)));
 }
 
 uint32_t LaunchChecker::access_window(const Access& access, uint64_t bytes, const char* window) const {
@@ -197,7 +196,7 @@ uint32_t LaunchChecker::access_window(const Access& access, uint64_t bytes, cons
   if (outside)
     reporter_->memory(access, outside,
                       std::string("outside ") + window + ", " + std::to_string(bytes) + " bytes");
-  if (misaligned) reporter_->misaligned(access, misaligned);
+  report_misaligned(access, misaligned);
   return access.mask & ~(outside | misaligned);
 }
 

@@ -38,6 +38,8 @@ class LaunchChecker final : public Observer {
   LiveBlock* block_of(const Access& access, uint64_t address);
   void report(const CellCheck& check, const Access& access,
               const std::function<std::string(int lane)>& place) const;
+  void report_misaligned(const Access& access, uint32_t lanes) const;
+
   LiveBlocks& blocks_;
   History& history_;
   std::optional<ShadowCells>& shared_cells_;

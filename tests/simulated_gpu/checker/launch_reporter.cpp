@@ -52,6 +52,11 @@ const char* space_name(ptx::Space space) {
 
 }  // namespace
 
+std::string unordered_text(const Operation& earlier, bool earlier_wrote) {
+  return "\"" + earlier.name + (earlier_wrote ? "\" wrote" : "\" read") +
+         "; no stream order, event or synchronisation orders the two";
+}
+
 LaunchReporter::LaunchReporter(const LaunchInfo& launch, const History& history)
     : launch_(launch), history_(history), kernel_(kernel_name(*launch.kernel)) {}
 
@@ -71,10 +76,6 @@ void LaunchReporter::memory(const Access& access, uint32_t lanes, const std::str
       thread(access.warp, lane) + verb(access.kind) + std::to_string(access.bytes_per_lane) + " bytes at " +
           space_name(access.space) + " address " + hexadecimal(access.addresses[lane]) + ": " + where,
       static_cast<uint64_t>(__builtin_popcount(lanes)));
-}
-
-void LaunchReporter::misaligned(const Access& access, uint32_t lanes) const {
-  memory(access, lanes, "not a multiple of " + std::to_string(access.bytes_per_lane));
 }
 
 std::string LaunchReporter::earlier_access(const Conflict& conflict) const {
@@ -99,10 +100,8 @@ void LaunchReporter::conflict(const Access& access, const Conflict& conflict,
   const uint32_t number = number_of(conflict.earlier);
   const AccessContext* earlier = history_.context(number);
   if (!earlier) {
-    const std::string& operation = history_.operations.culprit(number).name;
     add(ReportKind::stream, *access.instruction,
-        text + "\"" + operation + "\"" + (conflict.earlier_wrote ? " wrote" : " read") +
-            "; no stream order, event or synchronisation orders the two");
+        text + unordered_text(history_.operations.culprit(number), conflict.earlier_wrote));
     return;
   }
   const char* missing = "; no barrier is between";

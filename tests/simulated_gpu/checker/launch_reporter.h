@@ -10,6 +10,9 @@
 
 namespace simulated_gpu {
 
+/// The end of a sentence about a later access: "\"cudaMemcpyAsync\" wrote; no stream order, event ...".
+std::string unordered_text(const Operation& earlier, bool earlier_wrote);
+
 class LaunchReporter {
  public:
   LaunchReporter(const LaunchInfo& launch, const History& history);
@@ -18,7 +21,6 @@ class LaunchReporter {
 
   /// Lanes whose address is not theirs to use; `where` ends the sentence about the lowest of them.
   void memory(const Access& access, uint32_t lanes, const std::string& where) const;
-  void misaligned(const Access& access, uint32_t lanes) const;
   /// `place` names what the offsets of the conflict count from: "shared memory", "the block of 64 bytes at 0x...".
   void conflict(const Access& access, const Conflict& conflict, const std::string& place) const;
   void absence(const Access& access, const Absence& absence, const std::string& place) const;

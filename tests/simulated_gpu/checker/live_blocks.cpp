@@ -11,10 +11,6 @@ namespace {
 
 constexpr size_t kReleasedKept = 1024;  // for messages only
 
-std::string block_text(uint64_t address, uint64_t bytes) {
-  return "block of " + std::to_string(bytes) + " bytes at " + hexadecimal(address);
-}
-
 }  // namespace
 
 std::string hexadecimal(uint64_t address) {
@@ -22,6 +18,12 @@ std::string hexadecimal(uint64_t address) {
   std::snprintf(text, sizeof text, "0x%" PRIx64, address);
   return text;
 }
+
+std::string block_name(uint64_t address, uint64_t bytes) {
+  return "the block of " + std::to_string(bytes) + " bytes at " + hexadecimal(address);
+}
+
+std::string LiveBlock::name() const { return block_name(address, bytes); }
 
 void LiveBlocks::add(uint64_t address, uint64_t bytes, OperationPointer allocation) {
   blocks_.insert_or_assign(address, LiveBlock{address, bytes, ShadowCells(bytes), std::move(allocation)});
@@ -45,26 +47,23 @@ LiveBlock* LiveBlocks::find(uint64_t address) {
 std::string LiveBlocks::whereabouts(uint64_t address, uint64_t bytes) const {
   if (address == 0) return "a null pointer";
   if (!memory_.contains(address)) return "not device memory";
-  const auto freed = std::find_if(released_.begin(), released_.end(), [&](const Released& block) {
-    return address < block.address + block.bytes && block.address < address + bytes;
+  const auto next = blocks_.upper_bound(address);
+  const LiveBlock* after = next == blocks_.end() ? nullptr : &next->second;
+  const LiveBlock* before = next == blocks_.begin() ? nullptr : &std::prev(next)->second;
+  if (before && before->holds(address, 1))
+    return std::to_string(address + bytes - before->address - before->bytes) + " bytes across the end of " +
+           before->name();
+  const auto released = std::find_if(released_.begin(), released_.end(), [&](const Released& block) {
+    return address >= block.address && address < block.address + block.bytes;
   });
-  const auto after = blocks_.upper_bound(address);
-  const LiveBlock* before = after == blocks_.begin() ? nullptr : &std::prev(after)->second;
-  if (before && address < before->address + before->bytes) {
-    return std::to_string(address + bytes - before->address - before->bytes) +
-           " bytes across the end of the " + block_text(before->address, before->bytes);
-  }
-  if (freed != released_.end()) {
-    return "byte " + std::to_string(static_cast<int64_t>(address - freed->address)) + " of the " +
-           block_text(freed->address, freed->bytes) + " that " + freed->by + " gave back";
-  }
+  if (released != released_.end())
+    return "byte " + std::to_string(address - released->address) + " of " +
+           block_name(released->address, released->bytes) + ", which " + released->by + " gave back";
+  if (!before && !after) return "device memory of which no block is live";
   const uint64_t past = before ? address - before->address - before->bytes : UINT64_MAX;
-  const uint64_t ahead = after != blocks_.end() ? after->first - address : UINT64_MAX;
-  if (!before && after == blocks_.end()) return "device memory of which no block is live";
-  if (past <= ahead)
-    return std::to_string(past) + " bytes past the end of the " + block_text(before->address, before->bytes);
-  return std::to_string(ahead) + " bytes before the " +
-         block_text(after->second.address, after->second.bytes);
+  const uint64_t ahead = after ? after->address - address : UINT64_MAX;
+  return past <= ahead ? std::to_string(past) + " bytes past the end of " + before->name()
+                       : std::to_string(ahead) + " bytes before " + after->name();
 }
 
 }  // namespace simulated_gpu

@@ -18,6 +18,7 @@ struct LiveBlock {
   ShadowCells cells;
   OperationPointer allocation;
 
+  std::string name() const;
   bool holds(uint64_t first, uint64_t count) const {
     return first >= address && first - address < bytes && count <= bytes - (first - address);
   }
@@ -49,5 +50,7 @@ class LiveBlocks {
 
 /// "0x7f0012345600"
 std::string hexadecimal(uint64_t address);
+/// "the block of 64 bytes at 0x7f0012345600"
+std::string block_name(uint64_t address, uint64_t bytes);
 
 }  // namespace simulated_gpu

@@ -1,5 +1,7 @@
 #include "tests/simulated_gpu/tests/launch_driver.h"
 
+#include <gtest/gtest.h>
+
 #include <utility>
 
 namespace simulated_gpu {
@@ -84,6 +86,13 @@ std::vector<std::string> taken_reports() {
   for (const Report& report : take_reports())
     texts.push_back(kNames[static_cast<size_t>(report.kind)] + (": " + report.text));
   return texts;
+}
+
+void expect_needed(const std::function<void(bool is_there)>& play, const std::string& report) {
+  play(true);
+  EXPECT_EQ(taken_reports(), std::vector<std::string>{});
+  play(false);
+  EXPECT_EQ(taken_reports(), std::vector<std::string>{report});
 }
 
 }  // namespace simulated_gpu

@@ -74,4 +74,7 @@ class DrivenLaunch {
 /// Reports as "kind: text", and an empty list of them afterwards.
 std::vector<std::string> taken_reports();
 
+/// Plays the events with and without the thing that makes them legal: no report, and this one.
+void expect_needed(const std::function<void(bool is_there)>& play, const std::string& report);
+
 }  // namespace simulated_gpu
