@@ -58,17 +58,17 @@ __global__ void __launch_bounds__(kPlainWarps* kWarp)
 constexpr int kTileRows = 64;
 constexpr int kThreads = kTileRows / 16 * kWarp;
 
-/// Queries, and two stages of keys and values: one is filled while the other is multiplied.
+/// Two stages of keys and values: one is filled while the other is multiplied.  The queries, which move on to
+/// registers, arrive in the second stage, and y leaves from the stage that is free at the end.
 template <int kDim>
 struct ForwardTiles {
   using RowsTile = Tile<kTileRows, kDim>;
-  static constexpr int kBytes = 5 * RowsTile::kElements * int(sizeof(bf16));
+  static constexpr int kBytes = 4 * RowsTile::kElements * int(sizeof(bf16));
 
   bf16* shared;
 
-  __device__ RowsTile queries() const { return {shared}; }
-  __device__ RowsTile keys(int stage) const { return {shared + (1 + 2 * stage) * RowsTile::kElements}; }
-  __device__ RowsTile values(int stage) const { return {shared + (2 + 2 * stage) * RowsTile::kElements}; }
+  __device__ RowsTile keys(int stage) const { return {shared + 2 * stage * RowsTile::kElements}; }
+  __device__ RowsTile values(int stage) const { return {shared + (2 * stage + 1) * RowsTile::kElements}; }
 };
 
 /// Of a thread's two rows, group and group + 8: the largest score so far, and this thread's part of the sum
@@ -129,10 +129,15 @@ __global__ void __launch_bounds__(kThreads)
     fill_async<kThreads>(tiles.keys(tile % 2), block.rows(a.k, shape, tile * kTileRows));
     fill_async<kThreads>(tiles.values(tile % 2), block.rows(a.v, shape, tile * kTileRows));
   };
-  fill_async<kThreads>(tiles.queries(), block.rows(a.q, shape, block.first));
+  fill_async<kThreads>(tiles.keys(1), block.rows(a.q, shape, block.first));
   fill_stage(0);
-
+  wait_for_copies();
+  __syncthreads();
   Fragment queries[kDim / 16][1];
+#pragma unroll
+  for (int d = 0; d < kDim / 16; ++d)
+    load_left<Depth::along_rows>(queries[d][0], tiles.keys(1), first_row, d * 16);
+
   Accumulator output[1][kDim / 8] = {};
   OnlineSoftmax softmax;
   const int last = block.first / kTileRows;
@@ -140,11 +145,6 @@ __global__ void __launch_bounds__(kThreads)
     wait_for_copies();
     __syncthreads();  // the stage is whole, and no warp reads the other one any longer
     if (tile < last) fill_stage(tile + 1);
-    if (tile == 0) {
-#pragma unroll
-      for (int d = 0; d < kDim / 16; ++d)
-        load_left<Depth::along_rows>(queries[d][0], tiles.queries(), first_row, d * 16);
-    }
     Accumulator scores[1][kTileRows / 8] = {};
     score<kDim>(queries, tiles.keys(tile % 2), shape.scale * kLog2E, tile == last, first_row, scores);
     soften(scores[0], softmax, output[0]);
@@ -152,10 +152,10 @@ __global__ void __launch_bounds__(kThreads)
   }
 
   const float sum[2] = {warp_reduce(softmax.sum[0], Sum{}, 4), warp_reduce(softmax.sum[1], Sum{}, 4)};
-  __syncwarp();  // the queries of this warp have been read: y takes their place
-  put(tiles.queries(), first_row, 0, output[0], 1 / sum[0], 1 / sum[1]);
+  const Tile<kTileRows, kDim> free = tiles.keys((last + 1) % 2);
+  put(free, first_row, 0, output[0], 1 / sum[0], 1 / sum[1]);
   __syncwarp();
-  write(tiles.queries(), first_row, 16, block.rows(a.y, shape, block.first), lane, kWarp);
+  write(free, first_row, 16, block.rows(a.y, shape, block.first), lane, kWarp);
   float* const log_sum = a.log_sum + int64_t(block.head) * shape.rows + block.row;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
