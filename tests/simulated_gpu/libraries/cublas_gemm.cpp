@@ -146,7 +146,8 @@ struct Batch {
 using Addresses =
     std::function<ProductOperands(int index, Device& device, const OperationPointer& operation)>;
 
-/// Work in a workspace of the program's own: two operations that share one must be ordered.  Its first bytes stand for it.
+/// Work in a workspace of the program's own: two operations that share one must be ordered.  Its first bytes
+/// stand for it.
 void touch_workspace(const cublasContext& handle, Device& device, const OperationPointer& operation) {
   constexpr size_t kMark = 256;
   if (!handle.workspace || handle.workspace_bytes == 0) return;

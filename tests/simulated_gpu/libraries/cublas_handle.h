@@ -22,8 +22,8 @@ namespace simulated_gpu {
 
 bool is_live(cublasHandle_t handle);
 
-/// Runs the body under the process's lock.  A handle that is not live: NOT_INITIALIZED.  A device that an error ended:
-/// EXECUTION_FAILED.
+/// Runs the body under the process's lock.  A handle that is not live: NOT_INITIALIZED.  A device that an
+/// error ended: EXECUTION_FAILED.
 template <class Body>
 cublasStatus_t blas_call(cublasHandle_t handle, Body body) {
   if (in_host_function()) return CUBLAS_STATUS_EXECUTION_FAILED;

@@ -1,5 +1,6 @@
 #pragma once
-// The arithmetic of a matrix product on the simulated device: C = alpha op(A) op(B) + beta C, column-major as in BLAS.
+// The arithmetic of a matrix product on the simulated device: C = alpha op(A) op(B) + beta C, column-major as
+// in BLAS.
 
 #include <cublas_v2.h>
 
@@ -25,8 +26,8 @@ struct ProductOperands {
 
 size_t bytes_of(cudaDataType type);  ///< of CUDA_R_32F, CUDA_R_16BF or CUDA_R_16F
 
-/// Tells the checker what is read and written, and computes.  The sum over k is f32 and C is rounded once; C is not read when
-/// beta is 0.  Does nothing when the checker forbids an access.
+/// Tells the checker what is read and written, and computes.  The sum over k is f32 and C is rounded once; C
+/// is not read when beta is 0.  Does nothing when the checker forbids an access.
 void multiply(const ProductShape& shape, const ProductOperands& operands, Device& device,
               const OperationPointer& operation);
 

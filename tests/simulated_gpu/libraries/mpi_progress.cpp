@@ -1,5 +1,6 @@
-// A host that waits in MPI must not hold up its own device: a real GPU goes on working while the host waits, so these stand in
-// front of MPI's waiting functions (its profiling interface) and run queued work until what the host waits for has come.
+// A host that waits in MPI must not hold up its own device: a real GPU goes on working while the host waits,
+// so these stand in front of MPI's waiting functions (its profiling interface) and run queued work until what
+// the host waits for has come.
 #define OMPI_SKIP_MPICXX  // the deprecated C++ bindings need a library of their own
 #include <mpi.h>
 
@@ -21,7 +22,8 @@ bool has_queued_work() {
                      [](const auto& stream) { return !stream->tasks.empty(); });
 }
 
-/// Runs queued work until the test succeeds or nothing is queued.  No watchdog: how long the program waits is its own affair.
+/// Runs queued work until the test succeeds or nothing is queued.  No watchdog: how long the program waits is
+/// its own affair.
 template <class Test>
 void work_until(Test test) {
   while (!test()) {

@@ -1,5 +1,6 @@
 #pragma once
-// One collective call of one rank: waits for the others, compares what they call, exchanges, writes the result.
+// One collective call of one rank: waits for the others, compares what they call, exchanges, writes the
+// result.
 
 #include <optional>
 #include <vector>

@@ -36,7 +36,8 @@ CommunicatorPointer communicator_of(ncclComm_t handle);
 /// Notes the sentence for ncclGetLastError and returns the code.
 ncclResult_t failed(ncclResult_t code, const std::string& sentence);
 
-/// Puts an operation on a stream: `run` is called once the communicator's earlier operations are done, until it returns true.
+/// Puts an operation on a stream: `run` is called once the communicator's earlier operations are done, until
+/// it returns true.
 ncclResult_t enqueue_operation(const CommunicatorPointer& communicator, cudaStream_t stream,
                                const std::string& name, std::function<bool(const OperationPointer&)> run);
 

@@ -1,6 +1,6 @@
 #pragma once
-// ncclGroupStart and ncclGroupEnd: calls between them are queued together, and sends and receives of one communicator and
-// stream become one operation, so that they cannot wait for each other.
+// ncclGroupStart and ncclGroupEnd: calls between them are queued together, and sends and receives of one
+// communicator and stream become one operation, so that they cannot wait for each other.
 
 #include <functional>
 

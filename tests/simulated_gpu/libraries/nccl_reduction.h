@@ -14,11 +14,12 @@ size_t bytes_of(ncclDataType_t type);
 const char* name_of(ncclDataType_t type);
 const char* name_of(ncclRedOp_t op);
 
-/// Reduces `ranks` arrays of `count` elements, which lie one behind the other in parts, to the first one's size.
+/// Reduces `ranks` arrays of `count` elements, which lie one behind the other in parts, to the first one's
+/// size.
 ///
-/// As around a ring, part i / (count / ranks) of the elements starts at another rank, and every partial result is rounded to
-/// the element type; `turn` moves all starts, so that no program comes to lean on one order.  The average of floats scales
-/// before it sums, that of integers divides afterwards.
+/// As around a ring, part i / (count / ranks) of the elements starts at another rank, and every partial
+/// result is rounded to the element type; `turn` moves all starts, so that no program comes to lean on one
+/// order.  The average of floats scales before it sums, that of integers divides afterwards.
 std::vector<std::byte> reduce(const std::vector<std::byte>& parts, size_t count, int ranks,
                               ncclDataType_t type, ncclRedOp_t op, uint64_t turn);
 

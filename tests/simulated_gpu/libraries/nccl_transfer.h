@@ -12,8 +12,8 @@ class Transfers {
  public:
   Transfers(CommunicatorPointer communicator, const std::vector<Transfer>& transfers);
 
-  /// Goes as far as it can; true once every receive is written and every send has been taken by its receiver.  A message of
-  /// another size or type than the receive ends all ranks.
+  /// Goes as far as it can; true once every receive is written and every send has been taken by its
+  /// receiver.  A message of another size or type than the receive ends all ranks.
   bool advance(const OperationPointer& operation);
 
  private:

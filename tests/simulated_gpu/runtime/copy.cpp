@@ -82,7 +82,8 @@ void guard(const Side& side, bool device_writes, const OperationPointer& operati
   if (side.is_pinned && options().check) guard_host_range(side.range, device_writes, operation);
 }
 
-/// The host goes on at once; from pageable memory as NVIDIA's library does it: source read now, target waited for.
+/// The host goes on at once; from pageable memory as NVIDIA's library does it: source read now, target waited
+/// for.
 void enqueue_copy(Copy copy, CUstream_st& stream) {
   OperationPointer operation = next_operation(stream, copy.name);
   const bool stages_source = !copy.from.device && !copy.from.is_pinned;

@@ -1,5 +1,6 @@
 #pragma once
-// How every function of the simulated CUDA runtime ends: its code, the thread's last error, errors that stick to a device.
+// How every function of the simulated CUDA runtime ends: its code, the thread's last error, errors that stick
+// to a device.
 
 #include <cuda_runtime_api.h>
 
@@ -9,13 +10,15 @@
 
 namespace simulated_gpu {
 
-/// The state of the process is one critical section: entered by every call, left while the scheduler waits for others.
+/// The state of the process is one critical section: entered by every call, left while the scheduler waits
+/// for others.
 std::mutex& process_mutex();
 
 /// Makes the code the calling thread's last error unless it is success, and returns it.
 cudaError_t remember(cudaError_t code);
 
-/// Why calls on the current device fail whatever they ask: an error has ended its context, or there is none.  Else success.
+/// Why calls on the current device fail whatever they ask: an error has ended its context, or there is
+/// none.  Else success.
 cudaError_t sticky_error();
 
 /// True while the calling thread runs a function given to cudaLaunchHostFunc, which may not call CUDA.

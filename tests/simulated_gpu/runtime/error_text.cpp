@@ -1,5 +1,5 @@
-// Names and texts of error codes, word for word those of NVIDIA's library, for every code that the simulation returns
-// and the asynchronous errors that a program may compare with.
+// Names and texts of error codes, word for word those of NVIDIA's library, for every code that the simulation
+// returns and the asynchronous errors that a program may compare with.
 #include <cuda_runtime_api.h>
 
 namespace {

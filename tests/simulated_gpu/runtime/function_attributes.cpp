@@ -1,7 +1,8 @@
-// What a program asks and sets of a kernel: shared memory beyond 48 KiB, and how many blocks fit a multiprocessor.
+// What a program asks and sets of a kernel: shared memory beyond 48 KiB, and how many blocks fit a
+// multiprocessor.
 //
-// PTX has virtual registers only, so a kernel's register count is not known here: it is given as 0 and does not limit the
-// occupancy.  The compiler's own table of registers is checked where the kernels are built.
+// PTX has virtual registers only, so a kernel's register count is not known here: it is given as 0 and does
+// not limit the occupancy.  The compiler's own table of registers is checked where the kernels are built.
 #include <algorithm>
 #include <stdexcept>
 #include <string>

@@ -35,7 +35,8 @@ Pages pages_of(const HostRange& range) {
   return pages;
 }
 
-/// One queued copy.  Nodes are never freed, only used again, so that the signal handler can walk the list at any time.
+/// One queued copy.  Nodes are never freed, only used again, so that the signal handler can walk the list at
+/// any time.
 struct Guard {
   std::atomic<bool> is_active{false};
   std::atomic<uintptr_t> touched{0};  ///< an address of the range that the host came to too early
@@ -49,8 +50,8 @@ struct Guard {
 std::atomic<Guard*> guards{nullptr};
 struct sigaction previous_action;
 
-/// Async-signal-safe: only atomics, plain reads of active nodes, mprotect and write.  The list of devices is read as well, but
-/// nothing that changes it faults.
+/// Async-signal-safe: only atomics, plain reads of active nodes, mprotect and write.  The list of devices is
+/// read as well, but nothing that changes it faults.
 void on_fault(int signal, siginfo_t* info, void* context) {
   const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
   bool is_guarded = false;

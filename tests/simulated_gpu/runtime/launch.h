@@ -1,5 +1,6 @@
 #pragma once
-// Kernel launches: checked against the device's limits when they are called, executed when their stream comes to them.
+// Kernel launches: checked against the device's limits when they are called, executed when their stream comes
+// to them.
 
 #include <cuda_runtime_api.h>
 

@@ -10,8 +10,9 @@
 
 namespace simulated_gpu {
 
-/// A block is handed out again before its release has run when the release comes before the new allocation in every
-/// interleaving.  Blocks are reused for requests of exactly their size, so that one past the end is found.
+/// A block is handed out again before its release has run when the release comes before the new allocation in
+/// every interleaving.  Blocks are reused for requests of exactly their size, so that one past the end is
+/// found.
 class MemoryPool {
  public:
   explicit MemoryPool(Arena& memory) : memory_(memory) {}
@@ -21,7 +22,8 @@ class MemoryPool {
   bool owns(uint64_t address) const { return live_.contains(address); }
   /// The block of an address that it owns may be reused after the release.
   void give_back(uint64_t address, OperationPointer release);
-  /// Returns blocks whose release has run and which the host knows to have run until at most `keep` bytes are left unused.
+  /// Returns blocks whose release has run and which the host knows to have run until at most `keep` bytes are
+  /// left unused.
   void trim(uint64_t keep, const VectorClock& host);
 
   uint64_t release_threshold = 0;  ///< bytes kept over a synchronisation

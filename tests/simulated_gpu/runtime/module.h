@@ -17,8 +17,9 @@ struct Function {
   int max_dynamic_shared_bytes;
 };
 
-/// What the address that nvcc's host code registered stands for: a kernel on the device.  Null when nothing was registered
-/// there.  Throws std::runtime_error for PTX that is not understood, or when no embedded PTX is for the device or below.
+/// What the address that nvcc's host code registered stands for: a kernel on the device.  Null when nothing
+/// was registered there.  Throws std::runtime_error for PTX that is not understood, or when no embedded PTX
+/// is for the device or below.
 Function* find_function(const void* host_function, Device& device);
 /// A __device__ or __constant__ variable, with its address on the device; null when unknown.
 const ptx::Variable* find_variable(const void* host_variable, Device& device);

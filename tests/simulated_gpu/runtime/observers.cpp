@@ -68,7 +68,8 @@ class CheckAndProfile final : public Observer {
   std::unique_ptr<Observer> check_, profile_;
 };
 
-/// Without checks, accesses outside the device's memory are still not made: they would be the simulator's own.
+/// Without checks, accesses outside the device's memory are still not made: they would be the simulator's
+/// own.
 class RangeGuard final : public Observer {
  public:
   explicit RangeGuard(const Arena& memory) : memory_(memory) {}

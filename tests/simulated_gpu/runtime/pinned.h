@@ -1,9 +1,9 @@
 #pragma once
 // Page-locked host memory, and the watch over it while copies are under way.
 //
-// From the call of an asynchronous copy until the host has waited for it, pages that the copy reads are write-protected and
-// pages that it writes are inaccessible.  Host code that comes too early faults; the page is then opened, the program goes
-// on, and a report (stream) names the copy.
+// From the call of an asynchronous copy until the host has waited for it, pages that the copy reads are
+// write-protected and pages that it writes are inaccessible.  Host code that comes too early faults; the page
+// is then opened, the program goes on, and a report (stream) names the copy.
 
 #include <cstddef>
 #include <cstdint>
@@ -33,12 +33,14 @@ struct HostRange {
   }
 };
 
-/// An operation on pinned memory was queued.  Reports (stream) an earlier one on the same bytes that nothing orders before it,
-/// when one of them writes.
+/// An operation on pinned memory was queued.  Reports (stream) an earlier one on the same bytes that nothing
+/// orders before it, when one of them writes.
 void guard_host_range(const HostRange& range, bool device_writes, OperationPointer operation);
-/// Opens what was only guarded for operations that the host has waited for, and reports accesses that came too early.
+/// Opens what was only guarded for operations that the host has waited for, and reports accesses that came
+/// too early.
 void release_host_guards(const VectorClock& host);
-/// Guards need it, and it tells host code that touches device memory what it did before that ends the process.
+/// Guards need it, and it tells host code that touches device memory what it did before that ends the
+/// process.
 void install_fault_handler();
 /// Reports accesses that came too early to what is still guarded, at the end of the process.
 void report_touched_guards();

@@ -1,5 +1,5 @@
-// The launch ABI of nvcc 13: what static constructors of its host code call before main.  They run before the constructors of
-// this library may have, so state lives in functions; PTX is parsed at first use.
+// The launch ABI of nvcc 13: what static constructors of its host code call before main.  They run before the
+// constructors of this library may have, so state lives in functions; PTX is parsed at first use.
 #include <cuda_runtime_api.h>
 #include <cxxabi.h>
 #include <fatbinary_section.h>
@@ -43,7 +43,8 @@ Registry& registry() {
   return value;
 }
 
-/// The container: 16 bytes of header that end with the size of what follows.  PTX lies in it as text that ends with a zero.
+/// The container: 16 bytes of header that end with the size of what follows.  PTX lies in it as text that
+/// ends with a zero.
 std::vector<std::string_view> plain_ptx(const void* container) {
   constexpr size_t kHeaderBytes = 16;
   constexpr std::string_view kStart = ".version ";
@@ -88,7 +89,8 @@ std::string_view best_text(const FatBinary& binary, const DeviceModel& model) {
   return best;
 }
 
-/// Gives the variables memory and their initial values.  All are bound first: a value may hold the address of another.
+/// Gives the variables memory and their initial values.  All are bound first: a value may hold the address of
+/// another.
 void place_variables(ptx::Module& module, Device& device) {
   const uint64_t used_before = device.memory.used();
   for (const auto& [name, variable] : module.variables) {

@@ -7,8 +7,9 @@
 
 namespace simulated_gpu {
 
-/// Runs tasks until the condition holds.  When nothing can run it polls tasks that wait for other processes, and stops the
-/// process when there are none or when the watchdog's time is over, naming the head of every stream.
+/// Runs tasks until the condition holds.  When nothing can run it polls tasks that wait for other processes,
+/// and stops the process when there are none or when the watchdog's time is over, naming the head of every
+/// stream.
 void run_until(const std::function<bool()>& condition);
 /// As run_until, for a condition that other processes bring about: waits on when there is nothing to run.
 void wait_for_processes(const std::function<bool()>& condition);

@@ -1,5 +1,6 @@
 #pragma once
-// Streams: queues of operations.  A call only enqueues; the scheduler runs the heads when the host waits or asks.
+// Streams: queues of operations.  A call only enqueues; the scheduler runs the heads when the host waits or
+// asks.
 
 #include <cuda_runtime_api.h>
 
@@ -64,8 +65,8 @@ OperationPointer host_operation(const std::string& name);
 /// The host has waited for everything that the clock counts, until this time.
 void host_reaches(const VectorClock& clock, double time);
 
-/// The live stream of a handle, or nullptr.  Use of the default stream is reported (usage); the per-thread default stream
-/// is not simulated and throws.
+/// The live stream of a handle, or nullptr.  Use of the default stream is reported (usage); the per-thread
+/// default stream is not simulated and throws.
 CUstream_st* stream_of(cudaStream_t handle, const char* caller);
 CUstream_st& legacy_stream(Device& device);
 CUstream_st& add_stream(Device& device, unsigned flags, int priority);

@@ -1,5 +1,6 @@
 #pragma once
-// What every test of the simulated runtime starts from: a fresh device under default options, no reports, two streams.
+// What every test of the simulated runtime starts from: a fresh device under default options, no reports, two
+// streams.
 
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>

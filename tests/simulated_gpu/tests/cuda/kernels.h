@@ -11,7 +11,8 @@ void launch_add(const float* a, const float* b, float* c, int n, cudaStream_t st
 void launch_fill(float* x, float value, int n, cudaStream_t stream);
 /// x[i] = (value of the __constant__ factor) * x[i] + (value of the __device__ shift).
 void launch_scale(float* x, int n, cudaStream_t stream);
-/// sum[0] = x[0] + ... + x[threads - 1] through `threads` floats of dynamic shared memory, of which shared_bytes are asked for.
+/// sum[0] = x[0] + ... + x[threads - 1] through `threads` floats of dynamic shared memory, of which
+/// shared_bytes are asked for.
 void launch_shared_sum(const float* x, float* sum, int threads, size_t shared_bytes, cudaStream_t stream);
 /// __launch_bounds__(128), 32 KiB of static shared memory.
 void launch_bounded(float* x, int threads, cudaStream_t stream);

@@ -257,7 +257,8 @@ TEST_F(Nccl, SumsFollowNoFixedOrder) {
 
 TEST_F(Nccl, HalvesAreRoundedAtEveryHop) {
   if (size != 4) GTEST_SKIP() << "the numbers are for four ranks";
-  // 256 + 1 is 256 in bf16: that comes out where rank 0 starts or follows one other rank.  One rounding of 259 gives 260.
+  // 256 + 1 is 256 in bf16: that comes out where rank 0 starts or follows one other rank.  One rounding of
+  // 259 gives 260.
   std::set<float> seen;
   for (int call = 0; call < size; ++call) {
     __nv_bfloat16* x = to_device(std::vector<__nv_bfloat16>{__float2bfloat16(rank == 0 ? 256.0f : 1.0f)});

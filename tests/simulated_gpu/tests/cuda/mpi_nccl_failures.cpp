@@ -1,4 +1,5 @@
-// Programs that must not end well, one a mode; the sentence and the exit code are checked by whoever starts them.
+// Programs that must not end well, one a mode; the sentence and the exit code are checked by whoever starts
+// them.
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 #define OMPI_SKIP_MPICXX  // the deprecated C++ bindings need a library of their own

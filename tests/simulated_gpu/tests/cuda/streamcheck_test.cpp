@@ -1,5 +1,5 @@
-// Operations on one buffer that nothing orders are found at every seed, whatever the interleaving; the legal near-miss is not
-// reported.
+// Operations on one buffer that nothing orders are found at every seed, whatever the interleaving; the legal
+// near-miss is not reported.
 #include <cublas_v2.h>
 
 #include <functional>
