@@ -122,7 +122,7 @@ bool CellCheck::note_reader_together(const Cells& cells) {
     const bool is_in_block = context && history_.is_in_block(*context);
     if (is_in_block && context->warp == warp_) {
       if (!history_.is_same_epoch(*context)) return false;  // some lanes may have synchronised
-      std::fill_n(cells.reader, cells.count, accessor(number_, kSeveralLanes));
+      std::fill_n(cells.reader, cells.count, self_with(earlier));
       return true;
     }
     // Order between warps, and between operations, is the same for all lanes; between blocks it may not be.
@@ -185,7 +185,7 @@ void CellCheck::note_reader(Accessor& reader, Accessor& other, int lane) {
   const AccessContext* context = history_.context_in_block(number_of(reader));
   const bool is_ordered = history_.is_ordered(reader, thread(lane));
   if (context && context->warp == warp_) {
-    reader = is_ordered ? self(lane) : accessor(number_, kSeveralLanes);
+    reader = is_ordered ? self(lane) : self_with(reader);
     return;
   }
   if (!is_ordered)
@@ -197,7 +197,7 @@ void CellCheck::note_reader(Accessor& reader, Accessor& other, int lane) {
 Accessor CellCheck::writer_after(Accessor before, int lane) {
   const AccessContext* context = history_.context_in_block(number_of(before));
   if (!context) return self(lane);
-  if (context->warp == warp_) return accessor(number_, kSeveralLanes);
+  if (context->warp == warp_) return self_with(before);
   return accessor(history_.number_of_several_warps(*access_));
 }
 
@@ -209,7 +209,8 @@ void CellCheck::write(const Cells& cells, size_t i, int lane, uint64_t offset) {
   if (!is_ordered(reader, lane)) note(reader, false, lane, offset);
   if (!is_ordered(other, lane)) note(other, false, lane, offset);
   writer = is_after_writer ? written_by(lane) : writer_after(writer, lane);
-  reader = other = 0;
+  // What comes after a write comes after the readers before it.  Atomics come in no order, so their readers stay.
+  if (kind_ == AccessKind::write) reader = other = 0;
 }
 
 }  // namespace simulated_gpu

@@ -69,6 +69,10 @@ class CellCheck {
   void read(const Cells& cells, size_t i, int lane, uint64_t offset);
   void write(const Cells& cells, size_t i, int lane, uint64_t offset);
 
+  /// This access and an earlier one of the warp that is not ordered before it.
+  Accessor self_with(Accessor earlier) const {
+    return accessor(history_.number_of_both(number_of(earlier), number_), kSeveralLanes);
+  }
   Accessor written_by(int lane) const { return self(lane) | write_flag_; }
   Accessor self(int lane) const { return accessor(number_, static_cast<uint32_t>(lane)); }
   int thread(int lane) const { return 32 * warp_ + lane; }

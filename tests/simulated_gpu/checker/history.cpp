@@ -50,6 +50,7 @@ void History::block_begins(uint32_t block) {
     warp.synchronised = warp.all_synchronised = clocks_->now() - 1;
     warp.ordered_to = block_first_;
     warp.issue = warp.completion = 0;
+    warp.earlier = warp.later = 0;
   }
 }
 
@@ -107,6 +108,20 @@ uint32_t History::number_of_completion(uint32_t issue) {
     warp.completion = add(done);
   }
   return warp.completion;
+}
+
+uint32_t History::number_of_both(uint32_t earlier, uint32_t access) {
+  AccessContext both = contexts_[access - launch_first_];
+  const uint32_t lanes = contexts_[earlier - launch_first_].mask | both.mask;
+  if (lanes == both.mask) return access;
+  Warp& warp = warps_[both.warp];
+  if (warp.earlier != earlier || warp.later != access) {
+    both.mask = lanes;
+    warp.earlier = earlier;
+    warp.later = access;
+    warp.both = add(both);
+  }
+  return warp.both;
 }
 
 uint32_t History::number_of_several_warps(const Access& access) {

@@ -47,6 +47,8 @@ class History {
   uint32_t number_of_access(const Access& access);
   /// The number of an asynchronous copy from its wait on, given that from its issue.
   uint32_t number_of_completion(uint32_t issue);
+  /// The number of an access together with an earlier one of the same warp: of all lanes that executed either.
+  uint32_t number_of_both(uint32_t earlier, uint32_t access);
   /// The number of atomics of the running block by threads of several warps up to now.
   uint32_t number_of_several_warps(const Access& access);
   /// Null when the number stands for operations.
@@ -100,8 +102,9 @@ class History {
     uint32_t synchronised = 0;      ///< time of its last synchronisation or fence
     uint32_t all_synchronised = 0;  ///< of the last one of all its lanes
     uint32_t ordered_to = 0;
-    uint32_t issue = 0, completion = 0;  ///< last answer of number_of_completion
-    std::vector<uint32_t> numbers;       ///< by instruction: its latest, 0 for none
+    uint32_t issue = 0, completion = 0;         ///< last answer of number_of_completion
+    uint32_t earlier = 0, later = 0, both = 0;  ///< last answer of number_of_both
+    std::vector<uint32_t> numbers;              ///< by instruction: its latest, 0 for none
   };
   bool is_current(uint32_t number) const {
     return number >= block_first_ && is_same_epoch(contexts_[number - launch_first_]);
