@@ -49,7 +49,7 @@ void issue(Warp& warp, const Step& step, uint32_t mask) {
   if (mask == 0) return;
   const View view = view_of(warp, Space::shared);
   mask = check_access(warp, step, view, AccessKind::write, mask, shared, step.bytes, {step.bytes, true});
-  for_lanes(mask, [&](uint32_t lane) {
+  for_lanes_in_turn(mask, [&](uint32_t lane) {
     std::memset(view.at(lane, shared[lane]), kPoison, step.bytes);
     warp.copies[lane].open.push_back({shared[lane], global[lane], step.bytes, source_bytes[lane]});
   });
@@ -66,7 +66,7 @@ void complete(Warp& warp, uint32_t lane, const std::vector<PendingCopy>& group) 
 }
 
 void commit(Warp& warp, const Step&, uint32_t mask) {
-  for_lanes(mask, [&](uint32_t lane) {
+  for_lanes_in_turn(mask, [&](uint32_t lane) {
     warp.copies[lane].groups.push_back(std::move(warp.copies[lane].open));
     warp.copies[lane].open.clear();
   });
@@ -74,7 +74,7 @@ void commit(Warp& warp, const Step&, uint32_t mask) {
 
 /// option: how many of the newest groups may stay pending.
 void wait_group(Warp& warp, const Step& step, uint32_t mask) {
-  for_lanes(mask, [&](uint32_t lane) {
+  for_lanes_in_turn(mask, [&](uint32_t lane) {
     auto& groups = warp.copies[lane].groups;
     for (; groups.size() > step.option; groups.pop_front()) complete(warp, lane, groups.front());
   });

@@ -39,11 +39,12 @@ struct Update {
   static T dec(T old, T b, T) { return old == 0 || old > b ? b : old - 1; }
 };
 
-uint32_t add_pair_bf16(uint32_t old, uint32_t b, uint32_t) {
+template <bool is_bf16>
+uint32_t add_halves(uint32_t old, uint32_t b, uint32_t) {
+  constexpr Format format = is_bf16 ? kBf16 : kF16;
   const auto part = [&](int shift) {
-    const float sum =
-        bf16_value(static_cast<uint16_t>(old >> shift)) + bf16_value(static_cast<uint16_t>(b >> shift));
-    return static_cast<uint32_t>(bf16_bits(sum)) << shift;
+    const double sum = add_to_odd(decode(old >> shift & 0xffff, format), decode(b >> shift & 0xffff, format));
+    return encode(sum, format, Rounding::nearest) << shift;
   };
   return part(0) | part(16);
 }
@@ -105,8 +106,11 @@ Handler find_handler(Form& form, Modifier operation) {
       return find_update<float>(operation);
     case Type::f64:
       return find_update<double>(operation);
+    case Type::f16x2:
     case Type::bf16x2:
-      return operation == Modifier::add ? update<add_pair_bf16, uint32_t> : nullptr;
+      if (operation != Modifier::add || !form.take(Modifier::noftz)) return nullptr;
+      return form.type() == Type::bf16x2 ? update<add_halves<true>, uint32_t>
+                                         : update<add_halves<false>, uint32_t>;
     case Type::u16:
     case Type::s16:
       return nullptr;

@@ -40,7 +40,7 @@ void check_participants(ThreadBlock& block, const Barrier& barrier) {
 }
 
 void deliver_reduction(Warp& warp, const Barrier& barrier, uint32_t lanes) {
-  for_lanes(lanes, [&](uint32_t lane) {
+  for_lanes_in_turn(lanes, [&](uint32_t lane) {
     const Step& step = warp.block->program->steps[static_cast<size_t>(warp.pc[lane])];
     switch (step.barrier) {
       case BarrierKind::red_popc:

@@ -32,7 +32,7 @@ void add_with_carry(Warp& warp, const Step& step, uint32_t mask) {
   const uint32_t option = step.option;
   const uint32_t carry_in = (option & kReadsCarry) != 0 ? warp.carry : 0;
   uint32_t carry_out = 0;
-  for_lanes(mask, [&](uint32_t lane) {
+  for_lanes_in_turn(mask, [&](uint32_t lane) {
     using Signed = std::make_signed_t<U>;
     using Product = std::conditional_t<sizeof(U) == 8, unsigned __int128, uint64_t>;
     using SignedProduct = std::conditional_t<sizeof(U) == 8, __int128, int64_t>;

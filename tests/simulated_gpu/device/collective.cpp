@@ -58,7 +58,7 @@ void shuffle(Warp& warp, const Step& step, uint32_t mask) {
                  *c = warp.lanes<uint32_t>(step.sources[2]);
   const auto mode = static_cast<Shuffle>(step.option);
   uint32_t results[32] = {}, in_range = 0, lost = 0;
-  for_lanes(mask, [&](uint32_t lane) {
+  for_lanes_in_turn(mask, [&](uint32_t lane) {
     const ShuffleSource source = shuffle_source(mode, lane, b[lane], c[lane]);
     in_range |= static_cast<uint32_t>(source.is_in_range) << lane;
     if ((mask >> source.lane & 1) != 0) {

@@ -9,14 +9,20 @@
 
 namespace simulated_gpu {
 
-/// operation(lane) for every lane in mask.  Lanes may not depend on one another.
+/// operation(lane) for every lane in mask, one after the other.
+template <class Operation>
+inline void for_lanes_in_turn(uint32_t mask, Operation operation) {
+  for (; mask != 0; mask &= mask - 1) operation(static_cast<uint32_t>(__builtin_ctz(mask)));
+}
+
+/// The same, all at once as far as anyone can tell: the operation may write nothing but elements of its own lane.
 template <class Operation>
 inline void for_lanes(uint32_t mask, Operation operation) {
   if (mask == kAllLanes) {
 #pragma GCC ivdep
     for (uint32_t lane = 0; lane < 32; ++lane) operation(lane);
   } else {
-    for (; mask != 0; mask &= mask - 1) operation(static_cast<uint32_t>(__builtin_ctz(mask)));
+    for_lanes_in_turn(mask, operation);
   }
 }
 

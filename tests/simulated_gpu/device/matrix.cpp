@@ -27,7 +27,7 @@ uint32_t check_rows(Warp& warp, const Step& step, AccessKind kind, Addresses& ad
   const uint32_t lanes = rows == 32 ? kAllLanes : (1u << rows) - 1;
   read_addresses(warp, step, 0, lanes, addresses);
   if (step.space == Space::none) {
-    for_lanes(lanes, [&](uint32_t lane) {
+    for_lanes_in_turn(lanes, [&](uint32_t lane) {
       if (resolve_generic(addresses[lane]) != Space::shared)
         throw Trapped("a matrix that is not in shared memory");
     });

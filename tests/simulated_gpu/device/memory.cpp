@@ -49,7 +49,7 @@ void store(Warp& warp, const Step& step, uint32_t mask) {
                   for (size_t index = 0; index < count; ++index) {
                     const R* a = warp.lanes<R>(step.elements[index]);
                     const uint64_t* to = addresses.data();
-                    for_lanes(lanes, [=](uint32_t lane) {
+                    for_lanes_in_turn(lanes, [=](uint32_t lane) {
                       const M value = static_cast<M>(a[lane]);
                       std::memcpy(view.at(lane, to[lane]) + index * sizeof(M), &value, sizeof value);
                     });

@@ -115,7 +115,7 @@ std::string format_text(Warp& warp, uint32_t lane, const std::string& format, ui
 }
 
 void print(Warp& warp, const Step& step, uint32_t mask) {
-  for_lanes(mask, [&](uint32_t lane) {
+  for_lanes_in_turn(mask, [&](uint32_t lane) {
     const std::string format = text_at(warp, lane, argument<uint64_t>(warp, step, 0, lane));
     std::fputs(format_text(warp, lane, format, argument<uint64_t>(warp, step, 1, lane)).c_str(), stdout);
   });

@@ -29,10 +29,10 @@ uint32_t lanes_at(const Warp& warp, int pc, uint32_t among) {
 Group lowest_group(const Warp& warp) {
   const uint32_t runnable = warp.runnable();
   Group group;
-  for_lanes(runnable, [&](uint32_t lane) { group.pc = std::min(group.pc, warp.pc[lane]); });
+  for_lanes_in_turn(runnable, [&](uint32_t lane) { group.pc = std::min(group.pc, warp.pc[lane]); });
   group.lanes = lanes_at(warp, group.pc, runnable);
   const uint32_t others = runnable & ~group.lanes;
-  for_lanes(others, [&](uint32_t lane) { group.limit = std::min(group.limit, warp.pc[lane]); });
+  for_lanes_in_turn(others, [&](uint32_t lane) { group.limit = std::min(group.limit, warp.pc[lane]); });
   return group;
 }
 
@@ -101,7 +101,7 @@ bool meet(Warp& warp, const Step& step, uint32_t lanes) {
     return true;
   }
   bool is_uniform = true;
-  for_lanes(lanes, [&](uint32_t lane) {
+  for_lanes_in_turn(lanes, [&](uint32_t lane) {
     warp.collective_mask[lane] = lane == first ? wanted : wanted_by(warp, step, lane);
     is_uniform &= warp.collective_mask[lane] == wanted;
   });
@@ -128,7 +128,7 @@ void copy_in_frame(Warp& warp, uint32_t lane, const std::vector<ptx::FrameCopy>&
 
 void enter_function(Warp& warp, const Step& step, uint32_t lanes) {
   uint32_t* return_position = warp.lanes<uint32_t>(step.destination);
-  for_lanes(lanes, [&](uint32_t lane) {
+  for_lanes_in_turn(lanes, [&](uint32_t lane) {
     return_position[lane] = static_cast<uint32_t>(step.instruction->index + 1);
     copy_in_frame(warp, lane, step.instruction->argument_copies);
     warp.pc[lane] = step.target;
@@ -137,7 +137,7 @@ void enter_function(Warp& warp, const Step& step, uint32_t lanes) {
 
 void leave_function(Warp& warp, const Step& step, uint32_t lanes) {
   const uint32_t* return_position = warp.lanes<uint32_t>(step.destination);
-  for_lanes(lanes, [&](uint32_t lane) {
+  for_lanes_in_turn(lanes, [&](uint32_t lane) {
     const Step& call = warp.block->program->steps[return_position[lane] - 1];
     copy_in_frame(warp, lane, call.instruction->result_copies);
     warp.pc[lane] = static_cast<int>(return_position[lane]);
@@ -146,7 +146,7 @@ void leave_function(Warp& warp, const Step& step, uint32_t lanes) {
 
 void jump_indexed(Warp& warp, const Step& step, uint32_t lanes) {
   const uint32_t* index = warp.lanes<uint32_t>(step.sources[0]);
-  for_lanes(lanes, [&](uint32_t lane) {
+  for_lanes_in_turn(lanes, [&](uint32_t lane) {
     if (index[lane] >= step.instruction->targets.size()) throw Trapped("brx.idx beyond its table");
     warp.pc[lane] = step.instruction->targets[index[lane]];
   });

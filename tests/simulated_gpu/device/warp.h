@@ -68,6 +68,7 @@ struct Warp {
   uint32_t live() const { return existing & ~exited; }
   uint32_t runnable() const { return live() & ~in_collective & ~in_barrier; }
 
+  /// Registers have no type of their own; each handler views one as the type that its instruction gives it.
   template <class T>
   T* lanes(uint32_t offset) {
     return reinterpret_cast<T*>(banks[0] + offset);

@@ -34,7 +34,7 @@
 /// In order: rounding and range; forms of integer instructions; comparisons; operators; spaces; vectors, order and cache
 /// hints of memory; warp and block; asynchronous copies and matrices.
 #define TESSERA_PTX_MODIFIERS(X) \
-  X(rn) X(rz) X(rm) X(rp) X(rna) X(rni) X(rzi) X(rmi) X(rpi) X(ftz) X(sat) X(satfinite) X(relu) X(approx) X(full) \
+  X(rn) X(rz) X(rm) X(rp) X(rna) X(rni) X(rzi) X(rmi) X(rpi) X(ftz) X(noftz) X(sat) X(satfinite) X(relu) X(approx) X(full) \
   X(passes_nan, "NaN") \
   X(lo) X(hi) X(wide) X(cc) X(wrap) X(clamp) X(shiftamt) X(left, "l") X(right, "r") \
   X(eq) X(ne) X(lt) X(le) X(gt) X(ge) X(ls) X(hs) X(equ) X(neu) X(ltu) X(leu) X(gtu) X(geu) X(num) X(nan) \

@@ -234,6 +234,18 @@ TEST(Atomic, ReturnsTheOldValueOncePerThread) {
   for (uint32_t i = 0; i < 128; ++i) EXPECT_EQ(threads[i], i);
 }
 
+TEST(Atomic, PairsOfHalves) {
+  // 1 and 2 plus 32 times 1 and 0.5: 33 and 18 in both formats.
+  const auto add = [](const std::string& type, uint32_t initial, const std::string& operand) {
+    PtxProgram program(entry("k", 1, "atom.global.add.noftz." + type + " %r1, [%rd0], " + operand + ";"));
+    const uint64_t memory = program.upload(std::vector<uint32_t>{initial});
+    program.run("k", {1, 1, 1}, {32, 1, 1}, 0, memory);
+    return program.download<uint32_t>(memory, 1)[0];
+  };
+  EXPECT_EQ(add("bf16x2", 0x40003f80, "0x3f003f80"), 0x41904204u);
+  EXPECT_EQ(add("f16x2", 0x40003c00, "0x38003c00"), 0x4c805020u);
+}
+
 TEST(Atomic, CompareAndSwapOf64Bits) {
   PtxProgram program(entry("k", 1,
                            "atom.global.cas.b64 %rd1, [%rd0], 5, 6; atom.cas.b64 %rd2, [%rd0], 5, 7; "
