@@ -19,6 +19,7 @@ test-all: ## every gate whole
 	@cmake/install_dependencies.sh build test
 	@$(MAKE) --no-print-directory build
 	$(CTEST)
+	@[ ! -e $(BUILD)/tessera_simulated ] || $(MAKE) --no-print-directory cuda-check kernel-report cuda-mutants
 	@$(MAKE) --no-print-directory sanitize
 
 build:
@@ -47,10 +48,10 @@ cuda-check: ## machine code for every architecture without spills; registers and
 
 # What the simulated GPU counted while the op table ran.
 $(PROFILE): build
-	SIMULATED_GPU_PROFILE=$@ $(BUILD)/kernels_test --gtest_filter='Table/CudaOp.*:Cuda*-*Full*' >/dev/null
+	$(CTEST) -R '^cuda_profile$$'
 
-cuda-coverage: $(PROFILE) ## source lines of the CUDA kernels that the tests execute
-	tests/cuda_coverage.py $(PROFILE)
+cuda-coverage: build ## source lines of the CUDA kernels that the tests execute
+	$(CTEST) -R '^cuda_coverage$$' -V
 
 cuda-mutants: build ## break the CUDA sources one place at a time: the tests must notice
 	tests/cuda_mutants.py $(BUILD)
