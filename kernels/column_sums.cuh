@@ -1,7 +1,8 @@
 #pragma once
-// Sums over the rows of a matrix, such as the gradient of a norm's weight, in two steps: every block adds up the rows
-// that its groups (row_group.cuh) meet, then the sums of the blocks are added, in an order that the shape alone decides.
-// Between the steps a block's sums lie as its threads hold them: element e of member m at e threads + m.
+// Sums over the rows of a matrix, such as the gradient of a norm's weight, in two steps: every block adds up
+// the rows that its groups (row_group.cuh) meet, then the sums of the blocks are added, in an order that the
+// shape alone decides. Between the steps a block's sums lie as its threads hold them: element e of member m
+// at e threads + m.
 
 #include "kernels/row_group.cuh"
 #include "runtime/tensor.h"
@@ -17,7 +18,8 @@ inline size_t column_sum_bytes(int group) {
   return sizeof(float) * kRowElements * group * (kColumnThreads / std::max(group, kWarp));
 }
 
-/// Fills sums [16 group.threads] with what the block's threads have added up.  All threads of the block must call.
+/// Fills sums [16 group.threads] with what the block's threads have added up.  All threads of the block must
+/// call.
 inline __device__ void add_up_block(const RowGroup& group, float (&mine)[kRowElements], float* shared,
                                     float* sums) {
   const int slots = kRowElements * group.threads, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
@@ -39,7 +41,8 @@ inline __device__ void add_up_block(const RowGroup& group, float (&mine)[kRowEle
   }
 }
 
-/// sums [cols] = the sum over blocks of partials [blocks, 16 group.threads], in columns of vectors of N elements.
+/// sums [cols] = the sum over blocks of partials [blocks, 16 group.threads], in columns of vectors of N
+/// elements.
 void add_up_blocks(const char* name, const float* partials, int64_t blocks, RowGroup group, int vector,
                    const Tensor& sums, Stream stream);
 

@@ -10,7 +10,8 @@ void embedding_forward<Backend::cuda>(const Tensor& ids, const Tensor& table, co
   copy_rows("embedding_forward", table, ids, y, stream);
 }
 
-// The rows of each id, found by a counting sort, are summed by one block: every element of the table is written once.
+// The rows of each id, found by a counting sort, are summed by one block: every element of the table is
+// written once.
 template <>
 void embedding_backward<Backend::cuda>(const Tensor& ids, const Tensor& dy, const Tensor& dtable,
                                        Stream stream) {

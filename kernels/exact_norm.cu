@@ -25,8 +25,8 @@ __device__ void for_share(const float* x, int64_t count, const Body& body) {
   }
 }
 
-/// largest: bits of the largest |x|, which compare like whole numbers; those of a NaN exceed those of infinity.
-/// Atomics on whole numbers give one result in any order.
+/// largest: bits of the largest |x|, which compare like whole numbers; those of a NaN exceed those of
+/// infinity. Atomics on whole numbers give one result in any order.
 template <int N>
 __global__ void __launch_bounds__(kThreads)
     largest_bits(const float* __restrict__ x, int64_t count, int* largest) {

@@ -28,7 +28,8 @@ struct Scores {
   int experts;
 };
 
-/// keys [experts, count] of the candidates' scores.  A block turns around a tile, so that both sides are in full lines.
+/// keys [experts, count] of the candidates' scores.  A block turns around a tile, so that both sides are in
+/// full lines.
 __global__ void __launch_bounds__(kThreads) make_keys(Scores a, uint32_t* keys) {
   constexpr int kTileRows = kThreads / kTile;  // of the tile, at a time
   __shared__ uint32_t tile[kTile][kTile + 1];  // one more, so that neither side meets one bank alone
@@ -86,7 +87,8 @@ __device__ void write_chosen(const uint32_t* keys, const int32_t* candidates, in
   }
 }
 
-/// One block chooses for one expert (x) from one pool (y).  With kShared the pool's keys fit into shared memory.
+/// One block chooses for one expert (x) from one pool (y).  With kShared the pool's keys fit into shared
+/// memory.
 template <bool kShared>
 __global__ void __launch_bounds__(kThreads)
     choose(const uint32_t* __restrict__ keys, const int32_t* __restrict__ candidates, int64_t count,

@@ -1,5 +1,5 @@
-// Rows by slot to slots by row: a counting sort in which every warp keeps counters of its own, so that slots of one row
-// stay in order without sorting them and without atomics.
+// Rows by slot to slots by row: a counting sort in which every warp keeps counters of its own, so that slots
+// of one row stay in order without sorting them and without atomics.
 
 #include "kernels/launch.cuh"
 #include "kernels/permute.h"
@@ -18,8 +18,8 @@ struct Chunks {
   int64_t slots, chunk_slots, chunks, rows;
 };
 
-/// counts [chunks, rows], zero before: slots of each row in each chunk.  ranks [slots]: how many slots of the same chunk
-/// and row come before.
+/// counts [chunks, rows], zero before: slots of each row in each chunk.  ranks [slots]: how many slots of the
+/// same chunk and row come before.
 __global__ void __launch_bounds__(kWarp)
     count_chunk(const int32_t* __restrict__ index, Chunks a, int32_t* counts, int32_t* ranks) {
   int32_t* const mine = counts + blockIdx.x * a.rows;

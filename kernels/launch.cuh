@@ -1,6 +1,6 @@
 #pragma once
-// What every kernel needs around its own code: a typed launch on the stream of an engine, dynamic shared memory, and a
-// guard for values that only the device sees.
+// What every kernel needs around its own code: a typed launch on the stream of an engine, dynamic shared
+// memory, and a guard for values that only the device sees.
 
 #include <cuda_runtime.h>
 
@@ -24,12 +24,13 @@ inline unsigned blocks_for(int64_t count, int64_t per_block) {
   return static_cast<unsigned>(blocks);
 }
 
-/// Queues the kernel and leaves a range of this name, which must be a literal, in the trace: the host's time for the
-/// launch.  A grid without blocks is skipped.  Throws Error that begins with the name.
+/// Queues the kernel and leaves a range of this name, which must be a literal, in the trace: the host's time
+/// for the launch.  A grid without blocks is skipped.  Throws Error that begins with the name.
 template <class... Parameters>
 void launch(const char* name, void (*kernel)(Parameters...), Grid grid, Stream stream,
             std::type_identity_t<Parameters>... arguments) {
-  // Dynamic and static shared memory beyond 48 KiB together need a permission; no kernel has 8 KiB of the static kind.
+  // Dynamic and static shared memory beyond 48 KiB together need a permission; no kernel has 8 KiB of the
+  // static kind.
   constexpr size_t kFreeSharedBytes = 40 * 1024;
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
   CudaEngine& engine = cuda_engine_of(stream);

@@ -133,8 +133,8 @@ __global__ void __launch_bounds__(kThreads)
   dbias[col] = bias;
 }
 
-/// dx and the block's parts of dweight and dbias; rows of at most kMostRowCols columns, in registers: x and dy are read
-/// once.
+/// dx and the block's parts of dweight and dbias; rows of at most kMostRowCols columns, in registers: x and
+/// dy are read once.
 template <class T, bool kVectors>
 __global__ void __launch_bounds__(kColumnThreads)
     backward_row_groups(Backward<T> a, RowGroup group, float* weight_partials, float* bias_partials) {

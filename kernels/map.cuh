@@ -37,8 +37,8 @@ __global__ void __launch_bounds__(kMapThreads)
   for (int i = 0; i < kOutputs; ++i) store<kVectors>(out.at[i] + at, count - at, y[i]);
 }
 
-/// Calls op(x, y) for every element, with x and y arrays of its f32 values: inputs to read, outputs to fill.  Outputs may
-/// be inputs.  Vectors where all arrays are aligned for them, else single elements.
+/// Calls op(x, y) for every element, with x and y arrays of its f32 values: inputs to read, outputs to fill.
+/// Outputs may be inputs.  Vectors where all arrays are aligned for them, else single elements.
 template <class From, int kInputs, class To, int kOutputs, class Op>
 void map(const char* name, Pointers<const From, kInputs> in, Pointers<To, kOutputs> out, int64_t count, Op op,
          Stream stream) {

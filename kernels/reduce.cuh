@@ -1,6 +1,6 @@
 #pragma once
-// Reductions and prefix sums over the threads of a warp, a group or a block, always in the same tree, so that results
-// repeat bit for bit.  All threads of the block must call, and every one gets the result.
+// Reductions and prefix sums over the threads of a warp, a group or a block, always in the same tree, so that
+// results repeat bit for bit.  All threads of the block must call, and every one gets the result.
 
 #include <cstdint>
 
@@ -21,7 +21,8 @@ struct Max {
   __device__ int operator()(int a, int b) const { return max(a, b); }
 };
 
-/// Over groups of neighbouring threads of a warp; lanes: a power of two, at most 32, the same for the whole warp.
+/// Over groups of neighbouring threads of a warp; lanes: a power of two, at most 32, the same for the whole
+/// warp.
 template <class T, class Op>
 __device__ T warp_reduce(T value, Op op, int lanes = kWarp) {
   for (int offset = 1; offset < lanes; offset *= 2)
@@ -29,8 +30,8 @@ __device__ T warp_reduce(T value, Op op, int lanes = kWarp) {
   return value;
 }
 
-/// Over groups of neighbouring threads of a block of whole groups; threads: of a group, a power of two up to 32 or a
-/// multiple of 32, the same for the whole block.
+/// Over groups of neighbouring threads of a block of whole groups; threads: of a group, a power of two up to
+/// 32 or a multiple of 32, the same for the whole block.
 template <class T, class Op>
 __device__ T group_reduce(T value, Op op, int threads) {
   value = warp_reduce(value, op, min(threads, kWarp));

@@ -108,7 +108,8 @@ __global__ void __launch_bounds__(kThreads) backward_columns(Backward<T> a, int6
   dweight[col] = sum;
 }
 
-/// dx and the block's part of dweight; rows of at most kMostRowCols columns, in registers: x and dy are read once.
+/// dx and the block's part of dweight; rows of at most kMostRowCols columns, in registers: x and dy are read
+/// once.
 template <class T, bool kVectors>
 __global__ void __launch_bounds__(kColumnThreads)
     backward_row_groups(Backward<T> a, RowGroup group, float* partials) {

@@ -27,7 +27,8 @@ struct Rope {
   double direction;
 };
 
-/// A block takes some rows: first it makes their angles, which serve all heads, then it turns N / 2 pairs at a time.
+/// A block takes some rows: first it makes their angles, which serve all heads, then it turns N / 2 pairs at
+/// a time.
 template <bool kVectors, int N, class T>
 __global__ void __launch_bounds__(kThreads) turn_rows(Rope<T> a) {
   const int64_t first = int64_t{blockIdx.x} * a.block_rows;

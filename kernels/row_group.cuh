@@ -1,6 +1,6 @@
 #pragma once
-// Rows of a matrix in registers: a group of threads holds one row, a block has several groups, and a thread keeps the
-// same columns through all rows that it meets.
+// Rows of a matrix in registers: a group of threads holds one row, a block has several groups, and a thread
+// keeps the same columns through all rows that it meets.
 
 #include <algorithm>
 #include <bit>
@@ -14,7 +14,8 @@ namespace tessera::kernels {
 inline constexpr int kRowThreads = 256;  ///< of a block
 inline constexpr int kRowElements = 16;  ///< per thread: two rows and two sums of them fit into 128 registers
 inline constexpr int64_t kMostRowCols = int64_t{kRowThreads} * kRowElements;
-/// Blocks that take the rows in turns: three for each of 128 multiprocessors; more would read the weights more often.
+/// Blocks that take the rows in turns: three for each of 128 multiprocessors; more would read the weights
+/// more often.
 inline constexpr int64_t kRowBlocks = 384;
 
 /// How many threads hold a row: a power of two.
@@ -46,8 +47,8 @@ struct RowGroup {
   }
 };
 
-/// Vector k of the thread; 0 beyond the columns and, when the row is not there, everywhere.  kVectors: rows begin at
-/// addresses for vectors and consist of whole ones.
+/// Vector k of the thread; 0 beyond the columns and, when the row is not there, everywhere.  kVectors: rows
+/// begin at addresses for vectors and consist of whole ones.
 template <bool kVectors, class T>
 __device__ void load_row_vector(const RowGroup& group, const T* row, bool present, int k,
                                 float (&to)[kVectorElements<T>]) {

@@ -65,7 +65,8 @@ __device__ void store_some(T* to, int64_t count, const float (&from)[N]) {
     if (n < count) to[n] = static_cast<T>(from[n]);
 }
 
-/// load_some; with kVectors, for which from must be aligned to N elements, all N come by one instruction if they can.
+/// load_some; with kVectors, for which from must be aligned to N elements, all N come by one instruction if
+/// they can.
 template <bool kVectors, int N, class T>
 __device__ void load(const T* from, int64_t count, float (&to)[N]) {
   if constexpr (kVectors)

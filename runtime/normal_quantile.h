@@ -1,6 +1,6 @@
 #pragma once
-// The inverse of the standard normal distribution function, for 0 < p < 1 and p not subnormal.  Uses + - * / and sqrt
-// alone, all rounded as IEEE 754 asks, so that processors and devices give the same bits.
+// The inverse of the standard normal distribution function, for 0 < p < 1 and p not subnormal.  Uses + - * /
+// and sqrt alone, all rounded as IEEE 754 asks, so that processors and devices give the same bits.
 // Source: Wichura, Algorithm AS 241 (PPND16), 1988 (relative accuracy 1e-16).
 
 #include <bit>

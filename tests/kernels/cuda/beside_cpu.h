@@ -60,17 +60,12 @@ class BesideCpuTest : public CudaKernelTest {
     const auto there = [&](const Tensors& tensors) {
       Tensors copies;
       for (const Tensor& tensor : tensors)
-        copies.push_back(tensor ? at_offset(tensor, stream, offset) : Tensor());
+        copies.push_back(tensor ? copy_to(tensor, stream, offset) : Tensor());
       return copies;
     };
     const Tensors in = there(run.in), out = there(run.out);
     run.kernel(in, out, stream);
     return out;
-  }
-  static Tensor at_offset(const Tensor& tensor, Stream stream, int64_t offset) {
-    const Tensor copy = room(tensor.shape(), tensor.dtype(), stream, offset);
-    visit_any(tensor.dtype(), [&]<class T>() { copy.assign(std::span<const T>(tensor.values<T>())); });
-    return copy;
   }
 };
 

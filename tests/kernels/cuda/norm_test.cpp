@@ -80,6 +80,9 @@ TEST_F(CudaNorm, RowsInRegistersAreThoseOfTheProcessor) {
     }
 }
 
+/// More rows than the blocks of a launch take at once, each by two warps.
+TEST_F(CudaNorm, BlocksTakeRowsInTurns) { expect_rms_norm_like_cpu({1600, 528, DType::f32}); }
+
 TEST_F(CudaNorm, WideRowsAreThoseOfTheProcessor) {
   for (const DType dtype : kFloats) {
     expect_rms_norm_like_cpu({3, 4097, dtype});

@@ -1,4 +1,5 @@
-// Rows by number, inversion, picking and expert choice: always the bits of the processor, but for dot products.
+// Rows by number, inversion, picking and expert choice: always the bits of the processor, but for dot
+// products.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
