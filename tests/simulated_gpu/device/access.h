@@ -1,6 +1,6 @@
 #pragma once
-// From the addresses of a warp's lanes to bytes of the host: resolves windows of generic addresses, tells the observer, and
-// refuses what lies outside of a space or is misaligned.
+// From the addresses of a warp's lanes to bytes of the host: resolves windows of generic addresses, tells the
+// observer, and refuses what lies outside of a space or is misaligned.
 
 #include <array>
 #include <cstddef>
@@ -36,15 +36,16 @@ struct AccessForm {
   bool is_asynchronous = false;
 };
 
-/// Asks the observer, then checks range and alignment of the lanes that it allows; returns them.  Throws Trapped.
+/// Asks the observer, then checks range and alignment of the lanes that it allows; returns them.  Throws
+/// Trapped.
 uint32_t check_access(Warp& warp, const Step& step, const View& view, AccessKind kind, uint32_t mask,
                       const Addresses& addresses, uint32_t bytes, AccessForm form);
 
 /// Bit of Step::option of every memory instruction whose address register has 4 bytes.
 inline constexpr uint32_t kNarrowAddress = 1u << 31;
 
-/// perform(view, addresses, lanes) for the lanes of each space that the step's addresses fall into, after check_access.
-/// Returns all lanes that were allowed.
+/// perform(view, addresses, lanes) for the lanes of each space that the step's addresses fall into, after
+/// check_access. Returns all lanes that were allowed.
 template <class Perform>
 uint32_t access_memory(Warp& warp, const Step& step, size_t slot, AccessKind kind, uint32_t mask,
                        uint32_t bytes, Perform perform) {

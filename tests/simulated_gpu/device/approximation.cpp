@@ -1,6 +1,6 @@
-// Functions that the hardware approximates: ex2, lg2, sin, cos, tanh, rsqrt, and the approximate forms of rcp, sqrt and div.
-// Here they are computed in double precision and rounded once, so that they are at least as near as the hardware's; what a
-// GPU gives may differ in the last bits.  PTX ISA 9.0, section 9.7.3.
+// Functions that the hardware approximates: ex2, lg2, sin, cos, tanh, rsqrt, and the approximate forms of
+// rcp, sqrt and div. Here they are computed in double precision and rounded once, so that they are at least
+// as near as the hardware's; what a GPU gives may differ in the last bits.  PTX ISA 9.0, section 9.7.3.
 
 #include <cmath>
 
@@ -43,7 +43,8 @@ void flushed_binary(Warp& warp, const Step& step, uint32_t mask) {
   binary<[](float a, float b) { return flush(F(flush(a), flush(b))); }, float, float>(warp, step, mask);
 }
 
-/// The upper half of a double, as rcp.approx.ftz.f64 and rsqrt.approx.ftz.f64 read and write; subnormals are zero.
+/// The upper half of a double, as rcp.approx.ftz.f64 and rsqrt.approx.ftz.f64 read and write; subnormals are
+/// zero.
 double upper_half(double value) {
   if (std::fabs(value) < std::numeric_limits<double>::min()) return std::copysign(0.0, value);
   return bits_as<double>(bits_as<uint64_t>(value) & ~uint64_t{0xffffffff});

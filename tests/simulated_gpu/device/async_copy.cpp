@@ -1,7 +1,8 @@
 // cp.async: copies from global to shared memory that the issuing thread may only rely on after a wait.
 //
-// The copy is made as late as the rules allow, at the matching wait; until then the destination holds NaN.  A wait that is
-// missing or too weak therefore shows in the results, whatever the schedule.  PTX ISA 9.0, section 9.7.9.25.
+// The copy is made as late as the rules allow, at the matching wait; until then the destination holds NaN.  A
+// wait that is missing or too weak therefore shows in the results, whatever the schedule.  PTX ISA 9.0,
+// section 9.7.9.25.
 
 #include <algorithm>
 #include <cstring>
@@ -15,8 +16,8 @@ namespace {
 using ptx::Modifier;
 using ptx::Space;
 
-/// Lanes of the mask that the source address may be read from: those that copy at least one byte.  Lanes that copy different
-/// amounts are told to the observer apart.
+/// Lanes of the mask that the source address may be read from: those that copy at least one byte.  Lanes that
+/// copy different amounts are told to the observer apart.
 uint32_t check_sources(Warp& warp, const Step& step, uint32_t mask, const Addresses& global,
                        const uint32_t* bytes) {
   const View view = view_of(warp, Space::global);
@@ -115,6 +116,8 @@ bool decode_async_copy(Form& form) {
     form.step.handler = wait_all;
   } else if (form.take(Modifier::wait_group)) {
     form.expect_operands(1);
+    if (form.operand(0).kind != ptx::Operand::Kind::immediate)
+      form.fail("the number of groups is an immediate");
     form.step.option = static_cast<uint32_t>(form.operand(0).value);
     form.step.handler = wait_group;
   } else {

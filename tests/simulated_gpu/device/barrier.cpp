@@ -14,8 +14,8 @@ void violate(Warp& warp, const Step& step, uint32_t lanes, const std::string& te
   warp.block->observer.violates(*step.instruction, "barrier", text, warp.index, lanes);
 }
 
-/// What the hardware tolerates but well-formed kernels do not do: threads missing because they have exited, threads that
-/// meet although they stand at different instructions.
+/// What the hardware tolerates but well-formed kernels do not do: threads missing because they have exited,
+/// threads that meet although they stand at different instructions.
 void check_participants(ThreadBlock& block, const Barrier& barrier) {
   const Step& step = *barrier.first;
   if (barrier.threads != 0) return;  // producers and consumers of a counted barrier stand at different places

@@ -1,4 +1,5 @@
-// Bits: and, or, xor, not, shl, shr, shf, lop3, prmt, bfe, bfi, popc, clz, brev, bfind.  PTX ISA 9.0, sections 9.7.1 and 9.7.8.
+// Bits: and, or, xor, not, shl, shr, shf, lop3, prmt, bfe, bfi, popc, clz, brev, bfind.  PTX ISA 9.0,
+// sections 9.7.1 and 9.7.8.
 
 #include <algorithm>
 #include <type_traits>

@@ -1,5 +1,5 @@
-// Extended-precision integers: add.cc, addc, sub.cc, subc, mad.cc, madc.  The carry bit is a register of the thread that
-// only these instructions see; here it is one predicate per warp.  PTX ISA 9.0, section 9.7.2.
+// Extended-precision integers: add.cc, addc, sub.cc, subc, mad.cc, madc.  The carry bit is a register of the
+// thread that only these instructions see; here it is one predicate per warp.  PTX ISA 9.0, section 9.7.2.
 
 #include <type_traits>
 

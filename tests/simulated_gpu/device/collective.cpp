@@ -1,5 +1,5 @@
-// Instructions that the lanes of a mask execute together: shfl, vote, redux, match, bar.warp.  The scheduler calls these
-// handlers with all lanes of the mask at once.  PTX ISA 9.0, sections 9.7.9 and 9.7.13.
+// Instructions that the lanes of a mask execute together: shfl, vote, redux, match, bar.warp.  The scheduler
+// calls these handlers with all lanes of the mask at once.  PTX ISA 9.0, sections 9.7.9 and 9.7.13.
 
 #include <algorithm>
 #include <string>

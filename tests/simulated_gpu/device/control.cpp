@@ -1,5 +1,5 @@
-// Decoders of what moves the program counter, ends threads, waits for the block or orders memory.  The scheduler does the
-// work.  PTX ISA 9.0, sections 9.7.12 and 9.7.13.
+// Decoders of what moves the program counter, ends threads, waits for the block or orders memory.  The
+// scheduler does the work.  PTX ISA 9.0, sections 9.7.12 and 9.7.13.
 
 #include "tests/simulated_gpu/device/form.h"
 #include "tests/simulated_gpu/device/warp.h"

@@ -1,9 +1,9 @@
 #pragma once
 // Runs one launch of one kernel, instruction by instruction.
 //
-// Blocks run one after the other in random order; warps of a block in random order for random quanta of instructions; the
-// lanes of a warp that stand at the lowest program counter go together (or, with independent lanes, random subsets do).
-// Everything random comes from the seed.
+// Blocks run one after the other in random order; warps of a block in random order for random quanta of
+// instructions; the lanes of a warp that stand at the lowest program counter go together (or, with
+// independent lanes, random subsets do). Everything random comes from the seed.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Arithmetic of f32 and f64: add, sub, mul, fma, min, max, abs, neg, copysign, and div, rcp, sqrt where they are rounded
-// as IEEE 754 wants.  PTX ISA 9.0, section 9.7.3.
+// Arithmetic of f32 and f64: add, sub, mul, fma, min, max, abs, neg, copysign, and div, rcp, sqrt where they
+// are rounded as IEEE 754 wants.  PTX ISA 9.0, section 9.7.3.
 
 #include <cmath>
 #include <type_traits>
@@ -63,7 +63,8 @@ void with_options(Warp& warp, const Step& step, uint32_t mask) {
     if constexpr (sizeof(T) == 4) return flushes ? flush(value) : value;
     return value;
   };
-  // The host computes between loads and stores of memory that fesetround might see, so it cannot move out of the scope.
+  // The host computes between loads and stores of memory that fesetround might see, so it cannot move out of
+  // the scope.
   const RoundingScope scope(static_cast<Rounding>(step.option & 3));
   for_lanes(mask, [&](uint32_t lane) {
     T result;

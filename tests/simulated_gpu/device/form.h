@@ -1,6 +1,6 @@
 #pragma once
-// What decoders use to turn one ptx::Instruction into a Step.  They take what they understand; what nobody took when the
-// decoder is done is an error that names it, so that no modifier is passed over in silence.
+// What decoders use to turn one ptx::Instruction into a Step.  They take what they understand; what nobody
+// took when the decoder is done is an error that names it, so that no modifier is passed over in silence.
 
 #include <bitset>
 #include <cstdint>
@@ -52,10 +52,12 @@ class Form {
   /// Modifiers that do not change the result here, such as cache hints.
   void ignore(std::initializer_list<ptx::Modifier> list);
 
-  /// Place of the register that the operand names; it must have exactly `bytes` bytes (0: a predicate), or be a sink.
+  /// Place of the register that the operand names; it must have exactly `bytes` bytes (0: a predicate), or be
+  /// a sink.
   uint32_t destination(size_t index, uint32_t bytes);
   uint32_t paired_destination(uint32_t bytes);
-  /// A register, which may be wider than the type, as loads, stores and conversions allow; its bytes go to register_bytes.
+  /// A register, which may be wider than the type, as loads, stores and conversions allow; its bytes go to
+  /// register_bytes.
   uint32_t wide_destination(size_t index, ptx::Type type, uint32_t& register_bytes);
   uint32_t wide_destination(const ptx::Operand& operand, ptx::Type type, uint32_t& register_bytes);
 
@@ -68,7 +70,8 @@ class Form {
   /// The whole of `d, a, b, ...`: destination and sources of these sizes, and no other operand.
   void place(uint32_t destination_bytes, std::initializer_list<uint32_t> source_bytes);
 
-  /// [address]: sources[slot] becomes 64-bit or 32-bit lanes, step.displacement and step.space are set; returns their bytes.
+  /// [address]: sources[slot] becomes 64-bit or 32-bit lanes, step.displacement and step.space are set;
+  /// returns their bytes.
   uint32_t address(size_t index, size_t slot, ptx::Space space);
 
   /// Throws when the number of operands differs.

@@ -1,5 +1,5 @@
-// Arithmetic of f16 and bf16, single and packed in pairs: add, sub, mul, fma, min, max, abs, neg.  Results are those of
-// exact arithmetic rounded once to nearest.  PTX ISA 9.0, section 9.7.4.
+// Arithmetic of f16 and bf16, single and packed in pairs: add, sub, mul, fma, min, max, abs, neg.  Results
+// are those of exact arithmetic rounded once to nearest.  PTX ISA 9.0, section 9.7.4.
 
 #include <algorithm>
 #include <cmath>
@@ -17,7 +17,8 @@ using ptx::Type;
 
 enum Option : uint32_t { kFlush = 1, kSaturate = 2, kRelu = 4, kNan = 8 };
 
-/// Operations on the exact values; products of 11-bit significands are exact in double, sums are rounded to odd.
+/// Operations on the exact values; products of 11-bit significands are exact in double, sums are rounded to
+/// odd.
 double add(double a, double b, double) { return add_to_odd(a, b); }
 double sub(double a, double b, double) { return add_to_odd(a, -b); }
 double mul(double a, double b, double) { return a * b; }

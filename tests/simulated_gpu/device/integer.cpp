@@ -1,4 +1,5 @@
-// Integer arithmetic: add, sub, mul, mad, div, rem, min, max, abs, neg, sad, dp4a.  PTX ISA 9.0, section 9.7.1.
+// Integer arithmetic: add, sub, mul, mad, div, rem, min, max, abs, neg, sad, dp4a.  PTX ISA 9.0, section
+// 9.7.1.
 
 #include <algorithm>
 #include <limits>

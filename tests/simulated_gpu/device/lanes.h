@@ -15,7 +15,8 @@ inline void for_lanes_in_turn(uint32_t mask, Operation operation) {
   for (; mask != 0; mask &= mask - 1) operation(static_cast<uint32_t>(__builtin_ctz(mask)));
 }
 
-/// The same, all at once as far as anyone can tell: the operation may write nothing but elements of its own lane.
+/// The same, all at once as far as anyone can tell: the operation may write nothing but elements of its own
+/// lane.
 template <class Operation>
 inline void for_lanes(uint32_t mask, Operation operation) {
   if (mask == kAllLanes) {
@@ -26,7 +27,8 @@ inline void for_lanes(uint32_t mask, Operation operation) {
   }
 }
 
-/// d = F(a), d = F(a, b), d = F(a, b, c) for functions on one lane; D is the type of the result, S of the operands.
+/// d = F(a), d = F(a, b), d = F(a, b, c) for functions on one lane; D is the type of the result, S of the
+/// operands.
 template <auto F, class D, class S>
 void unary(Warp& warp, const Step& step, uint32_t mask) {
   D* d = warp.lanes<D>(step.destination);

@@ -1,7 +1,8 @@
 // Matrices spread over the registers of a warp: ldmatrix, stmatrix, mma.sync.  PTX ISA 9.0, section 9.7.14.5.
 //
-// mma: products are exact; they are added to the accumulator in double precision in order of k and the sum is rounded once
-// to f32.  The hardware's order and width of the sum are not documented, so the last bit of a real GPU may differ.
+// mma: products are exact; they are added to the accumulator in double precision in order of k and the sum is
+// rounded once to f32.  The hardware's order and width of the sum are not documented, so the last bit of a
+// real GPU may differ.
 
 #include <cstring>
 
@@ -85,7 +86,7 @@ void store_matrices(Warp& warp, const Step& step, uint32_t mask) {
   }
 }
 
-/// Reads fragments of 32-bit registers into rows x columns numbers.  Elements of 16 bits come in pairs along k.
+/// How elements lie in a register of a fragment: kPerRegister of them along k; value() reads the lowest.
 struct F16Element {
   static constexpr uint32_t kPerRegister = 2;
   static double value(uint32_t bits) { return decode(bits & 0xffff, kF16); }

@@ -109,8 +109,8 @@ Handler find_handler(Type type, uint32_t register_bytes, bool is_load) {
   return handler;
 }
 
-/// Hints for caches do nothing here; order and volatility neither, since blocks run one after the other and each
-/// instruction is done before the next begins.
+/// Hints for caches do nothing here; order and volatility neither, since blocks run one after the other and
+/// each instruction is done before the next begins.
 void ignore_hints(Form& form) {
   using M = Modifier;
   form.ignore({M::volatile_,

@@ -50,7 +50,8 @@ uint32_t encode(double value, Format format, Rounding rounding) {
   uint64_t kept = mantissa >> shift;
   const uint64_t rest = mantissa & ((uint64_t{1} << shift) - 1);
   if (rounds_up(rounding, is_negative, (kept & 1) != 0, rest, uint64_t{1} << (shift - 1))) ++kept;
-  // A carry out of the mantissa moves into the exponent, which is what rounding up to the next power of two needs.
+  // A carry out of the mantissa moves into the exponent, which is what rounding up to the next power of two
+  // needs.
   const uint64_t hidden = biased != 0 ? uint64_t{1} << format.mantissa_bits : 0;
   uint64_t magnitude = (static_cast<uint64_t>(biased) << format.mantissa_bits) + (kept - hidden);
   if (magnitude >= infinity) {

@@ -19,13 +19,14 @@ struct Format {
 };
 inline constexpr Format kF16{5, 10}, kBf16{8, 7}, kTf32{8, 10}, kF32{8, 23};
 
-/// The value rounded once into the format; NaN is the canonical 0x7fff... of the format.  tf32 is left-aligned as in f32.
+/// The value rounded once into the format; NaN is the canonical 0x7fff... of the format.  tf32 is
+/// left-aligned as in f32.
 uint32_t encode(double value, Format format, Rounding rounding);
 /// Exact.
 double decode(uint32_t bits, Format format);
 
-/// a + b such that a later rounding to 50 or fewer bits comes out as if the sum had been exact: its last bit says whether
-/// something was cut off (rounding to odd; Boldo and Melquiond, 2008).
+/// a + b such that a later rounding to 50 or fewer bits comes out as if the sum had been exact: its last bit
+/// says whether something was cut off (rounding to odd; Boldo and Melquiond, 2008).
 double add_to_odd(double a, double b);
 
 inline float bf16_value(uint16_t bits) { return bits_as<float>(static_cast<uint32_t>(bits) << 16); }

@@ -11,8 +11,9 @@ namespace simulated_gpu {
 
 enum class AccessKind : uint8_t { read, write, atomic };
 
-/// One memory instruction of one warp.  The lanes in mask access bytes_per_lane bytes at their address each.  Addresses are
-/// of the space: bytes from the start of the block's window for shared memory, device addresses for global memory.
+/// One memory instruction of one warp.  The lanes in mask access bytes_per_lane bytes at their address
+/// each.  Addresses are of the space: bytes from the start of the block's window for shared memory, device
+/// addresses for global memory.
 struct Access {
   const ptx::Instruction* instruction;
   ptx::Space space;  ///< global, shared, local, constant or parameter
@@ -37,7 +38,8 @@ class Observer {
   virtual void launch_ends() {}
   virtual void block_begins(const uint32_t /*index*/[3]) {}
   virtual void block_ends() {}
-  /// Every instruction that a warp executes, with the lanes that do (predicated-off lanes are not among them).
+  /// Every instruction that a warp executes, with the lanes that do (predicated-off lanes are not among
+  /// them).
   virtual void executes(const ptx::Instruction&, int /*warp*/, uint32_t /*mask*/) {}
   /// Both outcomes of a conditional branch: the lanes that took it and those that did not.
   virtual void branches(const ptx::Instruction&, uint32_t /*taken*/, uint32_t /*not_taken*/) {}
@@ -46,7 +48,8 @@ class Observer {
   /// An asynchronous copy has become visible to the issuing thread: its matching wait was passed.
   virtual void asynchronous_copy_done(int /*warp*/, int /*lane*/, uint64_t /*shared_address*/,
                                       uint32_t /*bytes*/) {}
-  /// bar.sync: all threads of the block (of the named barrier's participants: `warps`, one mask each) have met.
+  /// bar.sync: all threads of the block (of the named barrier's participants: `warps`, one mask each) have
+  /// met.
   virtual void barrier_passes(const ptx::Instruction&, const std::vector<uint32_t>& /*warps*/) {}
   /// bar.warp.sync of the lanes in mask.
   virtual void warp_synchronises(int /*warp*/, uint32_t /*mask*/) {}

@@ -1,9 +1,9 @@
 #pragma once
 // A kernel made ready to run: each instruction is a function pointer and the places of its operands.
 //
-// A value of a warp is an array of 32 lanes.  Registers and special registers lie in the register file of the warp,
-// immediates and addresses of variables, already repeated 32 times, in the constants of the program.  A predicate is one
-// 32-bit word with a bit per lane.
+// A value of a warp is an array of 32 lanes.  Registers and special registers lie in the register file of the
+// warp, immediates and addresses of variables, already repeated 32 times, in the constants of the program.  A
+// predicate is one 32-bit word with a bit per lane.
 
 #include <cstddef>
 #include <cstdint>
@@ -74,8 +74,8 @@ struct Program {
   uint32_t register_bytes = 0;
 };
 
-/// Makes the program of a kernel, or takes the one made before.  Thread-safe.  Throws std::runtime_error naming the
-/// instruction that it does not know.
+/// Makes the program of a kernel, or takes the one made before.  Thread-safe.  Throws std::runtime_error
+/// naming the instruction that it does not know.
 std::shared_ptr<const Program> prepare(const ptx::Kernel& kernel);
 
 }  // namespace simulated_gpu

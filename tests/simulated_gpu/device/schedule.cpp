@@ -1,8 +1,8 @@
 // Which lanes of which warp go next, and how they move through the program.
 //
-// Lanes have a program counter each.  Those that stand at the lowest one go together until they meet another group, wait or
-// part; this brings lanes together again behind a branch without knowing where its paths join.  With independent lanes a
-// random group goes, and only a random part of it.
+// Lanes have a program counter each.  Those that stand at the lowest one go together until they meet another
+// group, wait or part; this brings lanes together again behind a branch without knowing where its paths
+// join.  With independent lanes a random group goes, and only a random part of it.
 
 #include <algorithm>
 #include <limits>
@@ -152,8 +152,8 @@ void jump_indexed(Warp& warp, const Step& step, uint32_t lanes) {
   });
 }
 
-/// Lets a step that is not straight happen for `active` of `lanes`, which all stand at it; the program counters of all are
-/// stored.  Returns false when the lanes may no longer stand together.
+/// Lets a step that is not straight happen for `active` of `lanes`, which all stand at it; the program
+/// counters of all are stored.  Returns false when the lanes may no longer stand together.
 bool redirect(Warp& warp, const Step& step, uint32_t lanes, uint32_t active) {
   const int next = step.instruction->index + 1;
   place(warp, lanes & ~active, next);

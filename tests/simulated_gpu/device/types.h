@@ -7,8 +7,8 @@
 
 namespace simulated_gpu {
 
-/// Calls visit.template operator()<T>() with the integer type; false when the type is no integer of 16 to 64 bits.  Bits
-/// count as unsigned.
+/// Calls visit.template operator()<T>() with the integer type; false when the type is no integer of 16 to 64
+/// bits.  Bits count as unsigned.
 template <class Visit>
 bool visit_integer(ptx::Type type, Visit visit) {
   using ptx::Type;

@@ -18,7 +18,8 @@ namespace simulated_gpu {
 inline constexpr uint32_t kAllLanes = ~0u;
 inline constexpr int kBarriers = 16;  ///< named barriers of a block
 
-/// Generic addresses: shared and local memory and kernel parameters are seen through windows that no device address falls into.
+/// Generic addresses: shared and local memory and kernel parameters are seen through windows that no device
+/// address falls into.
 inline constexpr uint64_t kWindowBytes = uint64_t{1} << 32;
 inline constexpr uint64_t kSharedWindow = uint64_t{1} << 60;
 inline constexpr uint64_t kLocalWindow = uint64_t{2} << 60;

@@ -1,6 +1,6 @@
 #pragma once
-// Declarations of variables and parameters, common to module level, parameter lists and bodies:
-// `.global .align 4 .b8 table[16] = {0, 0, 128, 63, ...}`, `.param .u64 .ptr .global n`, `.shared .f32 s[32]`.
+// Declarations of variables and parameters, common to module level, parameter lists and bodies: `.global
+// .align 4 .b8 table[16] = {0, 0, 128, 63, ...}`, `.param .u64 .ptr .global n`, `.shared .f32 s[32]`.
 
 #include <cstddef>
 #include <cstdint>

@@ -19,8 +19,8 @@ struct SharedVariable {
   bool is_dynamic;  ///< extern: begins behind all static ones
 };
 
-/// Operands that name shared variables hold their index in Functions::shared; local and frame symbols hold offsets within
-/// this function; branch targets are positions in its code.
+/// Operands that name shared variables hold their index in Functions::shared; local and frame symbols hold
+/// offsets within this function; branch targets are positions in its code.
 struct Function {
   std::string name;
   bool is_entry = false;

@@ -1,7 +1,7 @@
 #pragma once
-// One PTX instruction in decoded form: `@!%p1 add.sat.s32 %r1, %r2, 7;` becomes a guard, an opcode, a set of modifiers, the
-// types in the order in which they were written, and operands.  Nothing here is text except what reports print.
-// Source: PTX ISA 9.0, NVIDIA, chapters 4, 5 and 9.
+// One PTX instruction in decoded form: `@!%p1 add.sat.s32 %r1, %r2, 7;` becomes a guard, an opcode, a set of
+// modifiers, the types in the order in which they were written, and operands.  Nothing here is text except
+// what reports print. Source: PTX ISA 9.0, NVIDIA, chapters 4, 5 and 9.
 
 #include <array>
 #include <bitset>

@@ -26,8 +26,8 @@ struct Token {
   bool is_dotted(std::string_view word) const { return kind == Kind::dotted && text == word; }
 };
 
-/// The tokens view the text, which must outlive them; the last one is Kind::end.  Throws std::runtime_error "name:line: ..."
-/// for a character that PTX does not have.
+/// The tokens view the text, which must outlive them; the last one is Kind::end.  Throws std::runtime_error
+/// "name:line: ..." for a character that PTX does not have.
 std::vector<Token> tokenize(std::string_view text, const std::string& name);
 
 }  // namespace simulated_gpu::ptx

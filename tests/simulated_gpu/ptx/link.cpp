@@ -1,5 +1,5 @@
-// Makes kernels of functions: appends the code of every function that a kernel calls, gives each its own part of registers,
-// frame and local memory, and lays out shared memory.
+// Makes kernels of functions: appends the code of every function that a kernel calls, gives each its own part
+// of registers, frame and local memory, and lays out shared memory.
 
 #include <algorithm>
 #include <map>
@@ -114,7 +114,8 @@ class KernelLinker {
     for (Operand& element : operand.elements) move_into_place(element, placement);
   }
 
-  /// Static variables that the kernel names come first, in the order of their first use; dynamic ones share the place behind.
+  /// Static variables that the kernel names come first, in the order of their first use; dynamic ones share
+  /// the place behind.
   void resolve_shared(Kernel& kernel) const {
     std::map<uint64_t, uint64_t> offsets;
     uint32_t dynamic_alignment = 1;

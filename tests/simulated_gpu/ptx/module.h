@@ -24,8 +24,8 @@ struct Parameter {
 
 class Module;
 
-/// An entry function, with the functions it calls: their code follows its own, each with registers, frame and local memory
-/// of its own, since PTX of nvcc never recurses.
+/// An entry function, with the functions it calls: their code follows its own, each with registers, frame and
+/// local memory of its own, since PTX of nvcc never recurses.
 struct Kernel {
   std::string name;  ///< mangled
   const Module* module = nullptr;
@@ -66,8 +66,8 @@ class Module {
   std::vector<std::string> files;  ///< source paths; [0] is empty
   int target = 0;                  ///< 80 for sm_80
 
-  /// Sets the address of a variable and of every operand that names it, also inside `initial` of other variables: bind all
-  /// of them before copying initial values.
+  /// Sets the address of a variable and of every operand that names it, also inside `initial` of other
+  /// variables: bind all of them before copying initial values.
   void bind(const std::string& variable, uint64_t address);
 };
 

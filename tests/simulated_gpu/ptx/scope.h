@@ -1,5 +1,6 @@
 #pragma once
-// Names inside a function: registers, variables and labels of nested { } scopes, in which inner names hide outer ones.
+// Names inside a function: registers, variables and labels of nested { } scopes, in which inner names hide
+// outer ones.
 
 #include <cstdint>
 #include <string_view>
@@ -26,7 +27,8 @@ class Scopes {
   Operand find(std::string_view name) const;
 
   void define_label(std::string_view name, int position) { scopes_.back().labels[name] = position; }
-  /// `slot` of the instruction at `position` is to get the position of the label: -1 its target, otherwise targets[slot].
+  /// `slot` of the instruction at `position` is to get the position of the label: -1 its target, otherwise
+  /// targets[slot].
   void use_label(std::string_view name, int position, int slot) {
     scopes_.back().uses.push_back({name, position, slot});
   }
@@ -35,8 +37,9 @@ class Scopes {
   }
   const std::vector<std::string_view>* find_table(std::string_view name) const;
 
-  /// Ends the innermost scope: resolves the labels that it defines and hands the other uses outwards.  Returns the name of a
-  /// label that nobody defines, when this was the outermost scope; otherwise an empty one.
+  /// Ends the innermost scope: resolves the labels that it defines and hands the other uses
+  /// outwards.  Returns the name of a label that nobody defines, when this was the outermost scope;
+  /// otherwise an empty one.
   std::string_view leave(std::vector<Instruction>& code);
 
   bool is_empty() const { return scopes_.empty(); }

@@ -1,8 +1,7 @@
 #pragma once
-// The words of PTX that this simulator knows: opcodes, types, special registers and modifiers, each list with the name that
-// C++ gives a word and, where it differs, the word.  A word that is not here is an error of the parser; a word here that an
-// instruction does not know is one of the executor.
-// Source: PTX ISA 9.0, NVIDIA.
+// The words of PTX that this simulator knows: opcodes, types, special registers and modifiers, each list with
+// the name that C++ gives a word and, where it differs, the word.  A word that is not here is an error of the
+// parser; a word here that an instruction does not know is one of the executor. Source: PTX ISA 9.0, NVIDIA.
 
 #include <cstddef>
 #include <cstdint>
@@ -31,8 +30,8 @@
   X(clock64, "%clock64") X(globaltimer, "%globaltimer") X(dynamic_smem_size, "%dynamic_smem_size") \
   X(total_smem_size, "%total_smem_size")
 
-/// In order: rounding and range; forms of integer instructions; comparisons; operators; spaces; vectors, order and cache
-/// hints of memory; warp and block; asynchronous copies and matrices.
+/// In order: rounding and range; forms of integer instructions; comparisons; operators; spaces; vectors,
+/// order and cache hints of memory; warp and block; asynchronous copies and matrices.
 #define TESSERA_PTX_MODIFIERS(X) \
   X(rn) X(rz) X(rm) X(rp) X(rna) X(rni) X(rzi) X(rmi) X(rpi) X(ftz) X(noftz) X(sat) X(satfinite) X(relu) X(approx) X(full) \
   X(passes_nan, "NaN") \

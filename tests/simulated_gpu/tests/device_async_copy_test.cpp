@@ -7,7 +7,8 @@ namespace {
 
 using Kind = Outcome::Kind;
 
-/// Each thread copies 4 bytes each of its two own words, as two groups, then does `work` and stores %f1 and %f2.
+/// Each thread copies 4 bytes each of its two own words, as two groups, then does `work` and stores %f1 and
+/// %f2.
 std::vector<float> copied(const std::string& work, std::string* rules = nullptr) {
   PtxProgram program(entry("k", 2,
                            ".shared .align 16 .b8 s[256]; mov.u32 %r1, s; mad.lo.u32 %r2, %r0, 8, %r1; "

@@ -34,8 +34,10 @@ FIVE: st.param.b32 [result], 10;
 )";
 
 const std::string kCallOuter = R"(
-  { .param .b32 param0; st.param.b32 [param0], %r0; .param .align 8 .b8 param1[8]; st.param.v2.b32 [param1], {100, %r0};
-  .param .align 8 .b8 retval0[8]; call.uni (retval0), outer, (param0, param1); ld.param.v2.b32 {%r1, %r2}, [retval0]; }
+  { .param .b32 param0; st.param.b32 [param0], %r0; .param .align 8 .b8 param1[8];
+  st.param.v2.b32 [param1], {100, %r0};
+  .param .align 8 .b8 retval0[8]; call.uni (retval0), outer, (param0, param1);
+  ld.param.v2.b32 {%r1, %r2}, [retval0]; }
 )";
 
 TEST(Call, PassesArgumentsAndResults) {
@@ -90,18 +92,22 @@ TEST(Call, WhatIsNotSupportedIsAnError) {
 const std::string kTexts = R"(
 .extern .func (.param .b32 result) vprintf (.param .b64 a, .param .b64 b);
 .extern .func __assertfail (.param .b64 a, .param .b64 b, .param .b32 c, .param .b64 d, .param .b64 e);
-.global .align 1 .b8 format[40] = {108, 97, 110, 101, 32, 37, 100, 58, 32, 37, 53, 46, 50, 102, 32, 37, 108, 108, 117, 32, 37, 115, 32, 37, 99, 37, 37, 10, 0};
+.global .align 1 .b8 format[40] = {108, 97, 110, 101, 32, 37, 100, 58, 32, 37, 53, 46, 50, 102, 32, 37, 108,
+108, 117, 32, 37, 115, 32, 37, 99, 37, 37, 10, 0};
 .global .align 1 .b8 word[4] = {121, 101, 115, 0};
 .global .align 1 .b8 condition[6] = {120, 32, 62, 32, 49, 0};
 )";
 
 TEST(Call, Printf) {
   PtxProgram program(kTexts + entry("k", 0, R"(
-    .local .align 8 .b8 buffer[40]; mov.u64 %rd1, buffer; cvta.local.u64 %rd2, %rd1; mov.u64 %rd3, format; cvta.global.u64 %rd4, %rd3;
+    .local .align 8 .b8 buffer[40]; mov.u64 %rd1, buffer; cvta.local.u64 %rd2, %rd1; mov.u64 %rd3, format;
+    cvta.global.u64 %rd4, %rd3;
     mov.u64 %rd5, word; cvta.global.u64 %rd6, %rd5;
-    st.local.u32 [%rd1], %r0; mov.f64 %d1, 0d400921FB54442D18; st.local.f64 [%rd1+8], %d1; mov.u64 %rd7, 12345678901; st.local.u64 [%rd1+16], %rd7;
+    st.local.u32 [%rd1], %r0; mov.f64 %d1, 0d400921FB54442D18; st.local.f64 [%rd1+8], %d1;
+    mov.u64 %rd7, 12345678901; st.local.u64 [%rd1+16], %rd7;
     st.local.u64 [%rd1+24], %rd6; st.local.u32 [%rd1+32], 33;
-    { .param .b64 param0; st.param.b64 [param0], %rd4; .param .b64 param1; st.param.b64 [param1], %rd2; .param .b32 retval0;
+    { .param .b64 param0; st.param.b64 [param0], %rd4; .param .b64 param1; st.param.b64 [param1], %rd2;
+    .param .b32 retval0;
     call.uni (retval0), vprintf, (param0, param1); ld.param.b32 %r1, [retval0]; })"));
   testing::internal::CaptureStdout();
   EXPECT_EQ(program.run("k", {1, 1, 1}, {2, 1, 1}, 0).kind, Kind::finished);
@@ -111,8 +117,10 @@ TEST(Call, Printf) {
 
 TEST(Call, AssertEndsTheLaunch) {
   const std::string body = R"(
-    setp.ne.u32 %p1, %r0, 5; @%p1 bra END; mov.u64 %rd1, condition; cvta.global.u64 %rd1, %rd1; mov.u64 %rd2, word; cvta.global.u64 %rd2, %rd2;
-    { .param .b64 param0; st.param.b64 [param0], %rd1; .param .b64 param1; st.param.b64 [param1], %rd2; .param .b32 param2; st.param.b32 [param2], 12;
+    setp.ne.u32 %p1, %r0, 5; @%p1 bra END; mov.u64 %rd1, condition; cvta.global.u64 %rd1, %rd1;
+    mov.u64 %rd2, word; cvta.global.u64 %rd2, %rd2;
+    { .param .b64 param0; st.param.b64 [param0], %rd1; .param .b64 param1; st.param.b64 [param1], %rd2;
+    .param .b32 param2; st.param.b32 [param2], 12;
     .param .b64 param3; st.param.b64 [param3], %rd2; .param .b64 param4; st.param.b64 [param4], 1;
     call.uni __assertfail, (param0, param1, param2, param3, param4); }
     END:)";

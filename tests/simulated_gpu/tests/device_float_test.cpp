@@ -68,7 +68,8 @@ TEST(Float, MultiplyAddRoundsOnce) {
             0x1p-24f);
 }
 
-/// Directed rounding against double, whose sum and product of these are exact or whose error is far below a float's.
+/// Directed rounding against double, whose sum and product of these are exact or whose error is far below a
+/// float's.
 TEST(Float, DirectedRounding) {
   const std::vector<float> values{1, -1, 1.0f / 3, -1.0f / 3, 16777216, 0x1p-30f, -0x1p-30f, 3e38f, -3e38f};
   struct Mode {

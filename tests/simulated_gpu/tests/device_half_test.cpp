@@ -1,5 +1,5 @@
-// f16 and bf16 arithmetic and conversion.  The reference knows a format by its list of values: the nearest one is found by
-// search, so nothing of the executor's bit arithmetic is repeated here.
+// f16 and bf16 arithmetic and conversion.  The reference knows a format by its list of values: the nearest
+// one is found by search, so nothing of the executor's bit arithmetic is repeated here.
 
 #include <algorithm>
 #include <cmath>
@@ -11,8 +11,8 @@
 namespace simulated_gpu {
 namespace {
 
-/// All non-negative finite values of a format with their bits, in order, and one beyond: where infinity stands in for the
-/// value that would come next.
+/// All non-negative finite values of a format with their bits, in order, and one beyond: where infinity
+/// stands in for the value that would come next.
 class Format16 {
  public:
   Format16(int exponent_bits, int mantissa_bits) {

@@ -1,4 +1,5 @@
-// ldmatrix, stmatrix and mma against the index formulas of PTX ISA 9.0, section 9.7.14.5, and the closed loop of all three.
+// ldmatrix, stmatrix and mma against the index formulas of PTX ISA 9.0, section 9.7.14.5, and the closed loop
+// of all three.
 
 #include <cmath>
 
@@ -32,7 +33,8 @@ std::vector<uint32_t> run_matrix(const std::string& work) {
   return program.download<uint32_t>(to, 128);
 }
 
-/// Register i of a lane holds row lane / 4, columns 2 (lane % 4) and the next, of matrix i; with .trans row and column change.
+/// Register i of a lane holds row lane / 4, columns 2 (lane % 4) and the next, of matrix i; with .trans row
+/// and column change.
 uint32_t fragment(uint32_t lane, uint32_t matrix, bool is_transposed) {
   const uint32_t row = lane / 4, column = 2 * (lane % 4);
   const auto element = [&](uint32_t r, uint32_t c) {
@@ -107,8 +109,8 @@ void expect_product(const Shape& shape) {
   for (uint32_t lane = 0; lane < 32; ++lane) {
     const uint32_t group = lane / 4, thread = lane % 4;
     for (uint32_t i = 0; i < a_count * per; ++i) {
-      // 16 bits: row = group for i % 4 < 2, else group + 8; k = 2 thread + i % 2, + 8 for i >= 4.  tf32: a1 and a3 are
-      // the rows below, a2 and a3 have k + 4.
+      // 16 bits: row = group for i % 4 < 2, else group + 8; k = 2 thread + i % 2, + 8 for i >= 4.  tf32: a1
+      // and a3 are the rows below, a2 and a3 have k + 4.
       const uint32_t row = per == 2 ? group + (i % 4 < 2 ? 0 : 8) : group + (i % 2) * 8;
       const uint32_t k = per == 2 ? 2 * thread + i % 2 + (i >= 4 ? 8 : 0) : thread + (i >= 2 ? 4 : 0);
       fragments[lane * 16 + i / per] |= bits_of(shape, a_value(row, k)) << (16 * (i % per));
@@ -157,7 +159,8 @@ TEST(Matrix, MultipliesByTheFormulasOfTheManual) {
   expect_product({"tf32", 8, 1});
 }
 
-/// a [16, 16] in rows, b [16, 8] in rows (so that .trans is needed), through shared memory: the product is the plain one.
+/// a [16, 16] in rows, b [16, 8] in rows (so that .trans is needed), through shared memory: the product is
+/// the plain one.
 TEST(Matrix, ClosedLoop) {
   std::vector<uint16_t> a(256), b(128);
   for (uint32_t row = 0; row < 16; ++row) {

@@ -1,4 +1,5 @@
-// How lanes part and meet again, and every rule about waiting: broken, and next to it a kernel that just keeps it.
+// How lanes part and meet again, and every rule about waiting: broken, and next to it a kernel that just
+// keeps it.
 
 #include <algorithm>
 #include <set>

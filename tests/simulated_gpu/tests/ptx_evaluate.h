@@ -1,5 +1,6 @@
 #pragma once
-// Executes one PTX instruction on many inputs at once, one thread each, and compares with a formula written in the test.
+// Executes one PTX instruction on many inputs at once, one thread each, and compares with a formula written
+// in the test.
 
 #include <gtest/gtest.h>
 
@@ -15,8 +16,8 @@
 
 namespace simulated_gpu {
 
-/// `instruction` uses d for its result and a, b, c, e for its sources, each a register of the size of its C++ type; p and q
-/// are spare predicates.  Several statements may be given; a trailing `;` is added.
+/// `instruction` uses d for its result and a, b, c, e for its sources, each a register of the size of its C++
+/// type; p and q are spare predicates.  Several statements may be given; a trailing `;` is added.
 template <class D, class... S>
 std::vector<D> evaluate(const std::string& instruction, const std::vector<S>&... inputs) {
   constexpr size_t count = sizeof...(S);

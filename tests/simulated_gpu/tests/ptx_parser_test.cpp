@@ -173,6 +173,7 @@ TEST(Decoder, NamesTheInstructionThatItDoesNotKnow) {
   EXPECT_EQ(body("cvt.s32.f32 %r1, %f1;"), "a float to an integer needs .rni, .rzi, .rmi or .rpi");
   EXPECT_EQ(body("shf.l.b32 %r1, %r2, %r3, %r4;"), "shf needs .wrap or .clamp");
   EXPECT_EQ(body("cp.async.cg.shared.global [%r1], [%rd1], 8;"), ".cg copies 16 bytes");
+  EXPECT_EQ(body("cp.async.wait_group %r1;"), "the number of groups is an immediate");
   EXPECT_EQ(body("cp.async.ca.shared.global [%r1], [%rd1], 5;"), "copies have 4, 8 or 16 bytes");
   EXPECT_EQ(body("shfl.idx.b32 %r1, %r2, 1, 31, -1;"), "the forms without .sync are not supported");
   EXPECT_EQ(body("mul.f16x2 %h1, %h2, %h3;"), "a register of type .b16 where 4 bytes are due");

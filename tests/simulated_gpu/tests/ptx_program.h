@@ -1,5 +1,6 @@
 #pragma once
-// Runs PTX written in a test on a simulated device: the smallest thing that parses, lays out parameters and launches.
+// Runs PTX written in a test on a simulated device: the smallest thing that parses, lays out parameters and
+// launches.
 
 #include <cstdint>
 #include <cstring>
@@ -79,8 +80,8 @@ class PtxProgram {
 /// What parse() or the first launch says against the text, or "" when it says nothing.
 std::string error_of(const std::string& text);
 
-/// `.visible .entry name(pointer x count) { registers; body; ret; }`: parameters p0, p1, ... are loaded into %rd0, %rd1, ...
-/// and %r0 holds the thread's index in its block.
+/// `.visible .entry name(pointer x count) { registers; body; ret; }`: parameters p0, p1, ... are loaded into
+/// %rd0, %rd1, ... and %r0 holds the thread's index in its block.
 std::string entry(const std::string& name, int pointers, const std::string& body);
 
 }  // namespace simulated_gpu
