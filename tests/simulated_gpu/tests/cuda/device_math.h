@@ -1,5 +1,6 @@
 #pragma once
-// Functions of CUDA's math library, computed on the device: what nvcc inlines, calls and looks up in tables for them.
+// Functions of CUDA's math library, computed on the device: what nvcc inlines, calls and looks up in tables
+// for them.
 
 #include <vector>
 

@@ -1,6 +1,6 @@
-// CUDA's math library against the C library in a wider type.  Its functions take slow paths for large arguments, call
-// functions with local memory, look numbers up in constant tables and use every rounding, so they exercise the executor as
-// no kernel of ours does.
+// CUDA's math library against the C library in a wider type.  Its functions take slow paths for large
+// arguments, call functions with local memory, look numbers up in constant tables and use every rounding, so
+// they exercise the executor as no kernel of ours does.
 
 #include "tests/simulated_gpu/tests/cuda/device_math.h"
 
@@ -68,8 +68,8 @@ Wide reference(int function, Wide x, Wide exponent) {
   }
 }
 
-/// Largest differences from the correctly rounded result, in units of its last place: CUDA C++ Programming Guide 13.0,
-/// section "Mathematical Functions", standard functions.
+/// Largest differences from the correctly rounded result, in units of its last place: CUDA C++ Programming
+/// Guide 13.0, section "Mathematical Functions", standard functions.
 constexpr double kSingleErrors[kMathFunctions] = {2, 2, 1, 1, 1, 1, 4, 2, 2, 0, 1, 2, 2, 2, 4, 2, 1, 1};
 constexpr double kDoubleErrors[kMathFunctions] = {1, 1, 1, 1, 1, 1, 2, 2, 1, 0, 1, 1, 2, 2, 2, 2, 2, 2};
 
