@@ -149,6 +149,11 @@ void CellCheck::note_absence(Accessor in_flight, int lane, uint64_t offset) {
   absence_.lanes |= 1u << lane;
 }
 
+bool CellCheck::is_atomic(Accessor earlier) const {
+  const AccessContext* context = history_.context(number_of(earlier));
+  return context && context->is_atomic;
+}
+
 /// False when the earlier write is an atomic as this is one, and nothing orders them.
 bool CellCheck::check_writer(Accessor writer, int lane, uint64_t offset, bool needs_value) {
   if (number_of(writer) < number_of(settled_.unwritten_below)) {
@@ -162,8 +167,7 @@ bool CellCheck::check_writer(Accessor writer, int lane, uint64_t offset, bool ne
   }
   if (!(writer & kInFlight)) {
     if (history_.is_ordered(writer, thread(lane))) return true;
-    const AccessContext* context = history_.context(number_of(writer));
-    if (kind_ == AccessKind::atomic && context && context->is_atomic) return false;
+    if (kind_ == AccessKind::atomic && is_atomic(writer)) return false;
   }
   note(writer, true, lane, offset);
   return true;
@@ -208,9 +212,13 @@ void CellCheck::write(const Cells& cells, size_t i, int lane, uint64_t offset) {
   const bool is_after_writer = check_writer(writer, lane, offset, kind_ == AccessKind::atomic);
   if (!is_ordered(reader, lane)) note(reader, false, lane, offset);
   if (!is_ordered(other, lane)) note(other, false, lane, offset);
+  // What comes after a write comes after all accesses before it.  Atomics come in no order, so what each of them must come
+  // after, the readers and a plain write, stays.
+  if (kind_ == AccessKind::write)
+    reader = other = 0;
+  else if (!settled_.contains(writer) && !is_atomic(writer))
+    reader = writer;
   writer = is_after_writer ? written_by(lane) : writer_after(writer, lane);
-  // What comes after a write comes after the readers before it.  Atomics come in no order, so their readers stay.
-  if (kind_ == AccessKind::write) reader = other = 0;
 }
 
 }  // namespace simulated_gpu

@@ -79,6 +79,7 @@ class CellCheck {
   bool is_ordered(Accessor earlier, int lane) {
     return settled_.contains(earlier) || history_.is_ordered(earlier, thread(lane));
   }
+  bool is_atomic(Accessor earlier) const;
   bool all_settled(const Accessor* cells, size_t count) const;
   bool all_of_lanes(const Accessor* accessors, const Cells& cells, uint32_t number) const;
   bool need_no_look(const Accessor* accessors, const Cells& cells) const;

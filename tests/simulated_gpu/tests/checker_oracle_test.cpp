@@ -109,7 +109,7 @@ class RandomProgram {
                                             : static_cast<uint64_t>(pick(64));
       addresses[lane] = (base + index * bytes) % kBytes;
     }
-    launch.shared(pick(7), kind, warp, mask, bytes,
+    launch.shared(2 * static_cast<int>(kind) + pick(2), kind, warp, mask, bytes,
                   [&](int lane) { return addresses[static_cast<size_t>(lane)]; });
     return model.access(kind, warp, mask, bytes, addresses);
   }
