@@ -98,8 +98,12 @@ void arrive_at(Warp& warp, const Step& step, uint32_t lanes, uint32_t number, ui
             "waits for " + std::to_string(threads) + " threads, others for " +
                 std::to_string(barrier.threads) + " (0: the block)");
   }
-  barrier.arrived += static_cast<uint32_t>(__builtin_popcount(lanes));
   const auto index = static_cast<size_t>(warp.index);
+  if ((barrier.arrivals[index] & lanes) != 0)
+    violate(warp, step, lanes, "a thread arrives twice before the barrier opens");
+  barrier.arrived += static_cast<uint32_t>(__builtin_popcount(lanes));
+  if (threads != 0 && barrier.arrived > threads)
+    violate(warp, step, lanes, "more threads arrive than the barrier waits for");
   if (step.barrier == BarrierKind::arrive) {
     barrier.arrivals[index] |= lanes;
     advance(warp, lanes);

@@ -170,6 +170,16 @@ TEST(Barrier, ProducersArriveAndConsumersWait) {
   }
 }
 
+TEST(Barrier, NobodyArrivesTwiceOrTooOften) {
+  EXPECT_EQ(run("bar.arrive 1, 128; bar.arrive 1, 128;", 32).rules, "barrier");
+  EXPECT_EQ(run("bar.arrive 1, 64; bar.arrive 2, 64;", 32).rules, "");
+  // 16 threads first; then 64 make too many, 48 are just right.
+  const std::string first =
+      "setp.lt.u32 %p1, %r0, 16; @%p1 bar.arrive 1, 64; bar.sync 0; setp.ge.u32 %p2, %r0, ";
+  EXPECT_EQ(run(first + "32; @%p2 bar.arrive 1, 64;", 96).rules, "barrier");
+  EXPECT_EQ(run(first + "16; @%p2 bar.arrive 1, 64;", 64).rules, "");
+}
+
 TEST(Barrier, ThreadsThatHaveExitedAreReported) {
   const Launched early = run("setp.ge.u32 %p1, %r0, 60; @%p1 exit; bar.sync 0;" + kStore + "7;", 64);
   EXPECT_EQ(early.outcome.kind, Kind::finished) << "the hardware goes on as well";
