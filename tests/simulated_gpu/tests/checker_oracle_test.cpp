@@ -1,5 +1,5 @@
-// Random programs of one block: the checker reports the first access that conflicts, and none before it, as a model does that
-// remembers every access to every byte.
+// Random programs of one block, and random operations on streams: the checker reports the first access that conflicts, and none
+// before it, as a model does that remembers every access.
 
 #include <gtest/gtest.h>
 
@@ -130,6 +130,64 @@ TEST(CheckerAgainstModel, ReportsTheFirstConflictAndNoneBefore) {
                           kBytes);
       step = RandomProgram(seed).run(launch, 40);
     }
+    const auto reports = taken_reports();
+    ASSERT_EQ(reports.empty(), step == 0)
+        << "seed " << seed << ", step " << step << (reports.empty() ? "" : ": " + reports[0]);
+    conflicts += step != 0;
+  }
+  EXPECT_GT(conflicts, 1000);
+}
+
+/// What an operation did to a range of bytes.
+struct Touch {
+  OperationPointer operation;
+  AccessKind kind;
+  uint64_t begin, end;
+
+  bool conflicts_with(const Touch& later) const {
+    if (kind == AccessKind::read && later.kind == AccessKind::read) return false;
+    if (end <= later.begin || later.end <= begin || operation == later.operation) return false;
+    return !happens_before(*operation, *later.operation);
+  }
+};
+
+/// Operations on four streams, some of them after events on others.  Returns how many were played up to the first conflict, 0
+/// when there was none.
+int play_operations(GlobalShadow& shadow, uint64_t data, Timelines& timelines, OperationPointer first,
+                    uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const auto pick = [&](uint64_t count) { return random() % count; };
+  std::vector<Touch> past;
+  std::vector<OperationPointer> operations = {first};
+  for (int step = 1; step <= 30; ++step) {
+    std::vector<OperationPointer> after = {first};
+    for (uint64_t events = pick(4); events > 0; --events)
+      after.push_back(operations[pick(operations.size())]);
+    operations.push_back(timelines.next(static_cast<int>(1 + pick(4)), "operation", after));
+    const uint64_t begin = pick(kBytes), end = begin + 1 + pick(kBytes - begin);
+    const Touch now{operations.back(), pick(3) ? AccessKind::read : AccessKind::write, begin, end};
+    shadow.touch(data + begin, end - begin, now.kind, now.operation);
+    for (const Touch& earlier : past)
+      if (earlier.conflicts_with(now)) return step;
+    past.push_back(now);
+  }
+  return 0;
+}
+
+TEST(CheckerAgainstModel, FindsEveryUnorderedOperation) {
+  Arena arena(1 << 16);
+  GlobalShadow shadow(arena);
+  Timelines timelines;
+  const uint64_t data = arena.allocate(kBytes);
+  shadow.allocated(data, kBytes, timelines.next(0, "cudaMalloc"));
+  int conflicts = 0;
+  for (uint64_t seed = 0; seed < 3000; ++seed) {
+    std::vector<OperationPointer> everything;
+    for (int timeline = 0; timeline <= 4; ++timeline)
+      everything.push_back(timelines.next(timeline, "synchronised"));
+    const OperationPointer first = timelines.next(0, "cudaMemset", everything);
+    shadow.touch(data, kBytes, AccessKind::write, first);
+    const int step = play_operations(shadow, data, timelines, first, seed);
     const auto reports = taken_reports();
     ASSERT_EQ(reports.empty(), step == 0)
         << "seed " << seed << ", step " << step << (reports.empty() ? "" : ": " + reports[0]);
