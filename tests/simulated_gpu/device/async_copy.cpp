@@ -77,7 +77,10 @@ void commit(Warp& warp, const Step&, uint32_t mask) {
 void wait_group(Warp& warp, const Step& step, uint32_t mask) {
   for_lanes_in_turn(mask, [&](uint32_t lane) {
     auto& groups = warp.copies[lane].groups;
-    for (; groups.size() > step.option; groups.pop_front()) complete(warp, lane, groups.front());
+    if (groups.size() <= step.option) return;
+    const auto end = groups.end() - step.option;
+    for (auto group = groups.begin(); group != end; ++group) complete(warp, lane, *group);
+    groups.erase(groups.begin(), end);
   });
 }
 

@@ -1,6 +1,5 @@
 // Barriers of a block: bar.sync, bar.arrive, bar.red.  PTX ISA 9.0, section 9.7.13.1.
 
-#include <algorithm>
 #include <string>
 
 #include "tests/simulated_gpu/device/lanes.h"

@@ -2,8 +2,6 @@
 // calls these handlers with all lanes of the mask at once.  PTX ISA 9.0, sections 9.7.9 and 9.7.13.
 
 #include <algorithm>
-#include <string>
-#include <type_traits>
 
 #include "tests/simulated_gpu/device/form.h"
 #include "tests/simulated_gpu/device/lanes.h"

@@ -1,6 +1,5 @@
 // setp, set and selp.  PTX ISA 9.0, section 9.7.6.
 
-#include <cmath>
 #include <utility>
 
 #include "tests/simulated_gpu/device/form.h"

@@ -97,7 +97,10 @@ void begin_warp(Warp& warp, ThreadBlock& block, int index) {
   warp.frame.resize(size_t{32} * ((kernel.frame_bytes + 15) / 16 * 16));
   std::ranges::fill(warp.local, std::byte{kPoison});
   std::ranges::fill(warp.frame, std::byte{kPoison});
-  for (Warp::LaneCopies& copies : warp.copies) copies = {};
+  for (Warp::LaneCopies& copies : warp.copies) {
+    copies.open.clear();
+    copies.groups.clear();
+  }
   for (const SpecialPlace& place : program.specials) {
     uint32_t* lanes = warp.lanes<uint32_t>(place.offset);
     for (uint32_t lane = 0; lane < 32; ++lane) lanes[lane] = special_value(warp, place.special, lane);

@@ -1,7 +1,5 @@
 // ld, st and prefetch, of all spaces, vectors and widths.  PTX ISA 9.0, section 9.7.9.
 
-#include <type_traits>
-
 #include "tests/simulated_gpu/device/access.h"
 #include "tests/simulated_gpu/device/form.h"
 #include "tests/simulated_gpu/device/types.h"

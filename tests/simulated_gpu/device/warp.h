@@ -4,10 +4,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <random>
 #include <stdexcept>
-#include <string>
 #include <vector>
 
 #include "tests/simulated_gpu/device/execute.h"
@@ -61,8 +59,8 @@ struct Warp {
   std::vector<uint64_t> storage;               ///< of the registers
   std::vector<std::byte> local, frame;         ///< lane by lane
   struct LaneCopies {
-    std::vector<PendingCopy> open;                ///< not yet committed
-    std::deque<std::vector<PendingCopy>> groups;  ///< oldest first
+    std::vector<PendingCopy> open;                 ///< not yet committed
+    std::vector<std::vector<PendingCopy>> groups;  ///< oldest first
   };
   std::array<LaneCopies, 32> copies;
 

@@ -1,6 +1,5 @@
 #include "tests/simulated_gpu/ptx/function.h"
 
-#include <algorithm>
 #include <set>
 
 #include "tests/simulated_gpu/ptx/scope.h"

@@ -6,9 +6,7 @@
 #include <array>
 #include <bitset>
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "tests/simulated_gpu/ptx/words.h"
@@ -18,7 +16,7 @@ namespace simulated_gpu::ptx {
 struct Kernel;
 struct Variable;
 
-/// generic = none: an address that any window may hold.  frame: parameters of functions, one copy per thread.
+/// none: a generic address, which any window may hold.  frame: parameters of functions, one copy per thread.
 enum class Space : uint8_t { none, global, shared, local, constant, parameter, frame };
 
 struct Operand {

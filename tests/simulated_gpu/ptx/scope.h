@@ -2,7 +2,6 @@
 // Names inside a function: registers, variables and labels of nested { } scopes, in which inner names hide
 // outer ones.
 
-#include <cstdint>
 #include <string_view>
 #include <unordered_map>
 #include <utility>

@@ -1,6 +1,5 @@
 #include "tests/simulated_gpu/ptx/words.h"
 
-#include <iterator>
 #include <unordered_map>
 
 namespace simulated_gpu::ptx {
