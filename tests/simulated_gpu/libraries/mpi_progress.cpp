@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <mutex>
 #include <thread>
 
@@ -25,7 +26,7 @@ bool has_queued_work() {
 /// Runs queued work until the test succeeds or nothing is queued.  No watchdog: how long the program waits is
 /// its own affair.
 template <class Test>
-void work_until(Test test) {
+void work_until(Test test) try {
   while (!test()) {
     {
       const std::lock_guard lock(process_mutex());
@@ -34,6 +35,8 @@ void work_until(Test test) {
     }
     std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
+} catch (const std::exception& error) {
+  stop_process(error.what());
 }
 
 /// Waits for a request without statuses; its code is that of the operation.

@@ -1,6 +1,9 @@
 // Copies and memsets: checked when they are called, done when their stream comes to them.
 #include <cstring>
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/simulated_gpu/checker/report.h"
@@ -26,11 +29,24 @@ struct Copy {
   std::string name;
 };
 
+/// The API function that was called, and whether the host waits for its end.
+struct Call {
+  const char* name;
+  cudaStream_t stream;
+  bool is_synchronous;
+};
+
+struct Shape {
+  size_t to_pitch, from_pitch, width, rows;
+};
+
 Side side_of(const void* pointer, size_t width, size_t pitch, size_t rows) {
   Side side{device_of(pointer), false, {reinterpret_cast<uintptr_t>(pointer), width, pitch, rows}};
   side.is_pinned = !side.device && pinned_block_of(pointer);
   return side;
 }
+
+bool is_pageable(const Side& side) { return !side.device && !side.is_pinned; }
 
 bool is_live(const Side& side) {
   if (!side.device) return true;
@@ -86,71 +102,68 @@ void guard(const Side& side, bool device_writes, const OperationPointer& operati
 /// for.
 void enqueue_copy(Copy copy, CUstream_st& stream) {
   OperationPointer operation = next_operation(stream, copy.name);
-  const bool stages_source = !copy.from.device && !copy.from.is_pinned;
+  const bool waits = is_pageable(copy.to);
   std::shared_ptr<std::vector<std::byte>> staged;
-  if (stages_source) {
+  if (is_pageable(copy.from)) {
     staged = stage(copy.from);
-    copy.from.range = {reinterpret_cast<uintptr_t>(staged->data()), copy.from.range.width,
-                       copy.from.range.width, copy.from.range.rows};
+    HostRange& range = copy.from.range;
+    range = {reinterpret_cast<uintptr_t>(staged->data()), range.width, range.width, range.rows};
   }
   guard(copy.from, false, operation);
   guard(copy.to, true, operation);
-  const bool waits = !copy.to.device && !copy.to.is_pinned;
   enqueue_work(stream, operation, [copy = std::move(copy), operation, staged] { perform(copy, operation); });
   if (waits) synchronise(stream);
 }
 
-struct Shape {
-  size_t to_pitch, from_pitch, width, rows;
-};
-
-cudaError_t copy_rows(const char* caller, void* to, const void* from, const Shape& shape, cudaMemcpyKind kind,
-                      cudaStream_t handle, bool is_asynchronous) {
-  CUstream_st* stream = stream_of(handle, caller);
+cudaError_t copy_rows(const Call& call, void* to, const void* from, const Shape& shape, cudaMemcpyKind kind) {
+  CUstream_st* stream = stream_of(call.stream, call.name);
   if (!stream) return cudaErrorInvalidResourceHandle;
   if (kind < cudaMemcpyHostToHost || kind > cudaMemcpyDefault) return cudaErrorInvalidMemcpyDirection;
   if (shape.width == 0 || shape.rows == 0) return cudaSuccess;
   if (!to || !from) return cudaErrorInvalidValue;
   if (shape.width > shape.to_pitch || shape.width > shape.from_pitch) return cudaErrorInvalidPitchValue;
   Copy copy{side_of(to, shape.width, shape.to_pitch, shape.rows),
-            side_of(from, shape.width, shape.from_pitch, shape.rows), caller};
+            side_of(from, shape.width, shape.from_pitch, shape.rows), call.name};
   const char* words = direction(copy, kind);
   if (!words || !is_live(copy.to) || !is_live(copy.from)) return cudaErrorInvalidValue;
   if (is_failure_due(FaultKind::copy)) return cudaErrorUnknown;
   copy.name += std::string(" ") + words;
-  const bool is_pageable =
-      (!copy.to.device && !copy.to.is_pinned) || (!copy.from.device && !copy.from.is_pinned);
-  if (is_asynchronous && is_pageable) {
+  if (!call.is_synchronous && (is_pageable(copy.to) || is_pageable(copy.from))) {
     add_report({ReportKind::usage, copy.name + ": host memory is pageable, so the call is not asynchronous",
                 copy.name, "", ""});
   }
-  const bool is_on_device = copy.to.device && copy.from.device;
+  // Between two places on devices even the synchronous call does not wait.
+  const bool waits = call.is_synchronous && !(copy.to.device && copy.from.device);
   enqueue_copy(std::move(copy), *stream);
-  if (!is_asynchronous && !is_on_device) synchronise(*stream);
-  return is_asynchronous ? cudaSuccess : stream->device.sticky;
+  if (waits) synchronise(*stream);
+  return call.is_synchronous ? stream->device.sticky : cudaSuccess;
 }
 
-cudaError_t copy_bytes(const char* caller, void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
-                       cudaStream_t stream, bool is_asynchronous) {
-  return copy_rows(caller, to, from, {bytes, bytes, bytes, 1}, kind, stream, is_asynchronous);
+cudaError_t copy_bytes(const Call& call, void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  return copy_rows(call, to, from, {bytes, bytes, bytes, 1}, kind);
 }
 
-cudaError_t copy_to_symbol(const char* caller, const void* symbol, const void* from, size_t bytes,
-                           size_t offset, cudaMemcpyKind kind, cudaStream_t stream, bool is_asynchronous) {
+/// Where `bytes` bytes of a variable lie on the current device, from the offset on.
+cudaError_t find_bytes(const void* symbol, size_t offset, size_t bytes, void*& address) {
   const ptx::Variable* variable = find_variable(symbol, current_device());
   if (!variable) return cudaErrorInvalidSymbol;
   if (offset > variable->bytes || bytes > variable->bytes - offset) return cudaErrorInvalidValue;
-  void* to = reinterpret_cast<void*>(variable->address + offset);
-  return copy_bytes(caller, to, from, bytes, kind, stream, is_asynchronous);
+  address = reinterpret_cast<void*>(variable->address + offset);
+  return cudaSuccess;
 }
 
-cudaError_t copy_from_symbol(const char* caller, void* to, const void* symbol, size_t bytes, size_t offset,
-                             cudaMemcpyKind kind, cudaStream_t stream, bool is_asynchronous) {
-  const ptx::Variable* variable = find_variable(symbol, current_device());
-  if (!variable) return cudaErrorInvalidSymbol;
-  if (offset > variable->bytes || bytes > variable->bytes - offset) return cudaErrorInvalidValue;
-  const void* from = reinterpret_cast<const void*>(variable->address + offset);
-  return copy_bytes(caller, to, from, bytes, kind, stream, is_asynchronous);
+cudaError_t copy_to_symbol(const Call& call, const void* symbol, const void* from, size_t bytes,
+                           size_t offset, cudaMemcpyKind kind) {
+  void* to = nullptr;
+  const cudaError_t error = find_bytes(symbol, offset, bytes, to);
+  return error ? error : copy_bytes(call, to, from, bytes, kind);
+}
+
+cudaError_t copy_from_symbol(const Call& call, void* to, const void* symbol, size_t bytes, size_t offset,
+                             cudaMemcpyKind kind) {
+  void* from = nullptr;
+  const cudaError_t error = find_bytes(symbol, offset, bytes, from);
+  return error ? error : copy_bytes(call, to, from, bytes, kind);
 }
 
 cudaError_t set_bytes(const char* caller, void* to, int value, size_t bytes, cudaStream_t handle) {
@@ -173,53 +186,54 @@ cudaError_t set_bytes(const char* caller, void* to, int value, size_t bytes, cud
 extern "C" {
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-  return api_call([&] { return copy_bytes("cudaMemcpy", to, from, bytes, kind, nullptr, false); });
+  return api_call([&] { return copy_bytes({"cudaMemcpy", nullptr, true}, to, from, bytes, kind); });
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
-  return api_call([&] { return copy_bytes("cudaMemcpyAsync", to, from, bytes, kind, stream, true); });
+  return api_call([&] { return copy_bytes({"cudaMemcpyAsync", stream, false}, to, from, bytes, kind); });
 }
 
 cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
                          size_t rows, cudaMemcpyKind kind) {
   return api_call([&] {
-    return copy_rows("cudaMemcpy2D", to, from, {to_pitch, from_pitch, width, rows}, kind, nullptr, false);
+    return copy_rows({"cudaMemcpy2D", nullptr, true}, to, from, {to_pitch, from_pitch, width, rows}, kind);
   });
 }
 
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
                               size_t rows, cudaMemcpyKind kind, cudaStream_t stream) {
   return api_call([&] {
-    return copy_rows("cudaMemcpy2DAsync", to, from, {to_pitch, from_pitch, width, rows}, kind, stream, true);
+    return copy_rows({"cudaMemcpy2DAsync", stream, false}, to, from, {to_pitch, from_pitch, width, rows},
+                     kind);
   });
 }
 
 cudaError_t cudaMemcpyToSymbol(const void* symbol, const void* from, size_t bytes, size_t offset,
                                cudaMemcpyKind kind) {
   return api_call([&] {
-    return copy_to_symbol("cudaMemcpyToSymbol", symbol, from, bytes, offset, kind, nullptr, false);
+    return copy_to_symbol({"cudaMemcpyToSymbol", nullptr, true}, symbol, from, bytes, offset, kind);
   });
 }
 
 cudaError_t cudaMemcpyToSymbolAsync(const void* symbol, const void* from, size_t bytes, size_t offset,
                                     cudaMemcpyKind kind, cudaStream_t stream) {
   return api_call([&] {
-    return copy_to_symbol("cudaMemcpyToSymbolAsync", symbol, from, bytes, offset, kind, stream, true);
+    return copy_to_symbol({"cudaMemcpyToSymbolAsync", stream, false}, symbol, from, bytes, offset, kind);
   });
 }
 
 cudaError_t cudaMemcpyFromSymbol(void* to, const void* symbol, size_t bytes, size_t offset,
                                  cudaMemcpyKind kind) {
   return api_call([&] {
-    return copy_from_symbol("cudaMemcpyFromSymbol", to, symbol, bytes, offset, kind, nullptr, false);
+    return copy_from_symbol({"cudaMemcpyFromSymbol", nullptr, true}, to, symbol, bytes, offset, kind);
   });
 }
 
 cudaError_t cudaMemcpyFromSymbolAsync(void* to, const void* symbol, size_t bytes, size_t offset,
                                       cudaMemcpyKind kind, cudaStream_t stream) {
   return api_call([&] {
-    return copy_from_symbol("cudaMemcpyFromSymbolAsync", to, symbol, bytes, offset, kind, stream, true);
+    return copy_from_symbol({"cudaMemcpyFromSymbolAsync", stream, false}, to, symbol, bytes, offset, kind);
   });
 }
 
