@@ -1,9 +1,10 @@
 #pragma once
 // Who touched a byte, in 32 bits: a flag, a number of 25 bits and a lane of 6.
 //
-// Numbers grow as the program runs and are never given twice.  While a launch runs, a number stands for one context: an
-// instruction of a warp between two synchronisations.  Later it stands for the operation to which it was given.  So "before this
-// launch", "in this block" and "before the last barrier" are comparisons, and nothing has to be cleared when they change.
+// Numbers grow as the program runs and are never given twice.  While a launch runs, a number stands for one
+// context: an instruction of a warp between two synchronisations.  Later it stands for the operation to which
+// it was given.  So "before this launch", "in this block" and "before the last barrier" are comparisons, and
+// nothing has to be cleared when they change.
 
 #include <cstdint>
 

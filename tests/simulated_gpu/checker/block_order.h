@@ -1,12 +1,14 @@
 #pragma once
-// Order between the blocks of one launch.  Only this makes it: a thread fences (device scope), then an atomic on some location;
-// a thread of another block comes later with an atomic on the same location.  What was before the fence is then before what
-// comes after the second atomic.  ("The last block reduces" is built on it.)
-// Source: PTX ISA 9.0, chapter 8, release and acquire patterns; a fence after the second atomic is not asked for, as in
-// NVIDIA's threadFenceReduction sample.
+// Order between the blocks of one launch.  Only this makes it: a thread fences (device scope), then an atomic
+// on some location; a thread of another block comes later with an atomic on the same location.  What was
+// before the fence is then before what comes after the second atomic.  ("The last block reduces" is built on
+// it.)
+// Source: PTX ISA 9.0, chapter 8, release and acquire patterns; a fence after the second atomic is not asked
+// for, as in NVIDIA's threadFenceReduction sample.
 //
-// A fence also counts for what other threads of the block did, when a barrier or warp synchronisation lies between them and the
-// fence, and for an atomic of another thread, when one lies between the fence and the atomic.
+// A fence also counts for what other threads of the block did, when a barrier or warp synchronisation lies
+// between them and the fence, and for an atomic of another thread, when one lies between the fence and the
+// atomic.
 
 #include <cstddef>
 #include <cstdint>
@@ -24,8 +26,8 @@ class BlockOrder {
   void atomic(uint64_t address, int thread, const ThreadClocks& clocks);
   /// False when nothing at all is ordered before the running block by atomics.
   bool has_acquired() const { return !acquisitions_.empty(); }
-  /// True when an access that a thread of an earlier block made at that time comes before what the observer, in the running
-  /// block, does next.
+  /// True when an access that a thread of an earlier block made at that time comes before what the observer,
+  /// in the running block, does next.
   bool is_ordered(uint32_t block, int thread, uint32_t time, int observer, const ThreadClocks& clocks) const;
 
  private:

@@ -76,7 +76,8 @@ bool CellCheck::all_of_lanes(const Accessor* accessors, const Cells& cells, uint
   return !differences;
 }
 
-/// True when all are settled, or one access of the warp that is ordered before this one, or of the very threads that come now.
+/// True when all are settled, or one access of the warp that is ordered before this one, or of the very
+/// threads that come now.
 bool CellCheck::need_no_look(const Accessor* accessors, const Cells& cells) const {
   if (all_settled(accessors, cells.count)) return true;
   const uint32_t number = number_of(accessors[0]);
@@ -212,8 +213,8 @@ void CellCheck::write(const Cells& cells, size_t i, int lane, uint64_t offset) {
   const bool is_after_writer = check_writer(writer, lane, offset, kind_ == AccessKind::atomic);
   if (!is_ordered(reader, lane)) note(reader, false, lane, offset);
   if (!is_ordered(other, lane)) note(other, false, lane, offset);
-  // What comes after a write comes after all accesses before it.  Atomics come in no order, so what each of them must come
-  // after, the readers and a plain write, stays.
+  // What comes after a write comes after all accesses before it.  Atomics come in no order, so what each of
+  // them must come after, the readers and a plain write, stays.
   if (kind_ == AccessKind::write)
     reader = other = 0;
   else if (!settled_.contains(writer) && !is_atomic(writer))

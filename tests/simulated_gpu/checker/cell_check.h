@@ -1,6 +1,6 @@
 #pragma once
-// Checks the accesses of one instruction (or one operation of a library) against what the shadow cells remember, and notes them
-// there.
+// Checks the accesses of one instruction (or one operation of a library) against what the shadow cells
+// remember, and notes them there.
 
 #include <cstdint>
 

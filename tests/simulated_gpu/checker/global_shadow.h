@@ -1,7 +1,8 @@
 #pragma once
-// What is known of the bytes of a device's global memory: who wrote them last, who read them since.  Finds accesses outside
-// live blocks, reads of bytes nobody wrote, races between blocks and threads of one launch, and (stream check) operations that
-// touch the same bytes though nothing orders them.  The operations may come in any order that they could be executed in.
+// What is known of the bytes of a device's global memory: who wrote them last, who read them since.  Finds
+// accesses outside live blocks, reads of bytes nobody wrote, races between blocks and threads of one launch,
+// and (stream check) operations that touch the same bytes though nothing orders them.  The operations may
+// come in any order that they could be executed in.
 
 #include <cstdint>
 #include <memory>
@@ -18,17 +19,18 @@ class GlobalShadow {
   explicit GlobalShadow(const Arena& memory);
   ~GlobalShadow();
 
-  /// A block came to life or ends; the operation is the (stream-ordered) allocation or release.  A release that not all uses of
-  /// the block come before is reported.
+  /// A block came to life or ends; the operation is the (stream-ordered) allocation or release.  A release
+  /// that not all uses of the block come before is reported.
   void allocated(uint64_t address, uint64_t bytes, OperationPointer operation);
   void released(uint64_t address, uint64_t bytes, OperationPointer operation);
 
-  /// An access by an operation that is not a launch: copy, memset, library call.  Reports and returns false when it leaves
-  /// live memory.  bytes may be 0.
+  /// An access by an operation that is not a launch: copy, memset, library call.  Reports and returns false
+  /// when it leaves live memory.  bytes may be 0.
   bool touch(uint64_t address, uint64_t bytes, AccessKind kind, const OperationPointer& operation);
 
-  /// Listens to one launch that is this operation: memory, race, uninitialised and stream checks of global, shared and local
-  /// memory; violations that the executor reports become reports too.  One launch at a time, and nothing else while it runs.
+  /// Listens to one launch that is this operation: memory, race, uninitialised and stream checks of global,
+  /// shared and local memory; violations that the executor reports become reports too.  One launch at a time,
+  /// and nothing else while it runs.
   std::unique_ptr<Observer> watch_launch(OperationPointer operation);
 
  private:

@@ -1,9 +1,10 @@
 #pragma once
-// Numbers the accesses on a device and knows which come before which: by stream order between operations, by barriers and warp
-// synchronisations between the threads of a block, by fences with atomics between blocks.
+// Numbers the accesses on a device and knows which come before which: by stream order between operations, by
+// barriers and warp synchronisations between the threads of a block, by fences with atomics between blocks.
 //
-// Bytes that several lanes of an instruction read count as read by all lanes that executed it: a warp synchronisation that leaves
-// some of these out does not order the read before a write.  The rule of the project is full masks.
+// Bytes that several lanes of an instruction read count as read by all lanes that executed it: a warp
+// synchronisation that leaves some of these out does not order the read before a write.  The rule of the
+// project is full masks.
 
 #include <cstdint>
 #include <limits>
@@ -47,7 +48,8 @@ class History {
   uint32_t number_of_access(const Access& access);
   /// The number of an asynchronous copy from its wait on, given that from its issue.
   uint32_t number_of_completion(uint32_t issue);
-  /// The number of an access together with an earlier one of the same warp: of all lanes that executed either.
+  /// The number of an access together with an earlier one of the same warp: of all lanes that executed
+  /// either.
   uint32_t number_of_both(uint32_t earlier, uint32_t access);
   /// The number of atomics of the running block by threads of several warps up to now.
   uint32_t number_of_several_warps(const Access& access);
@@ -62,7 +64,8 @@ class History {
     return number < block_first_ ? nullptr : context(number);
   }
   bool is_in_block(const AccessContext& context) const { return context.block == block_; }
-  /// Whether an access of the warp itself comes before what any of its lanes does next; false where lanes differ.
+  /// Whether an access of the warp itself comes before what any of its lanes does next; false where lanes
+  /// differ.
   bool is_ordered_in_warp(const AccessContext& context) const {
     return context.time <= warps_[context.warp].all_synchronised;
   }
@@ -73,15 +76,15 @@ class History {
   /// Something may order accesses of earlier blocks before what this block does.
   bool has_block_order() const { return blocks_->has_acquired(); }
 
-  /// Whether the earlier access comes before what the thread of the running block does next.  The thread is of no account
-  /// when no launch runs.
+  /// Whether the earlier access comes before what the thread of the running block does next.  The thread is
+  /// of no account when no launch runs.
   bool is_ordered(Accessor earlier, int thread);
   /// Numbers of accesses in the running block begin here.
   uint32_t block_first() const { return block_first_; }
   /// Those from block_first() to before this are ordered before everything that the warp does next.
   uint32_t ordered_to(int warp) const { return warps_[warp].ordered_to; }
-  /// Of two readers, neither ordered before the thread, the one to keep: readers of other operations before readers of other
-  /// blocks before readers of the own block.
+  /// Of two readers, neither ordered before the thread, the one to keep: readers of other operations before
+  /// readers of other blocks before readers of the own block.
   Accessor farther_reader(Accessor kept, Accessor candidate, int thread);
   /// True when farther_reader() answers the candidate whatever is ordered.
   bool gives_way(Accessor kept, Accessor candidate) const {

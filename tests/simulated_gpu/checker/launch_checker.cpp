@@ -17,7 +17,8 @@ bool releases(const ptx::Instruction& instruction) {
          !instruction.has(ptx::Modifier::cta);
 }
 
-/// An asynchronous copy that reads fewer bytes than it fills is left to the executor, which knows what it fills.
+/// An asynchronous copy that reads fewer bytes than it fills is left to the executor, which knows what it
+/// fills.
 uint32_t alignment(const Access& access) { return access.bytes_per_lane & (~access.bytes_per_lane + 1); }
 
 bool is_aligned(const Access& access, uint64_t address) { return (address & (alignment(access) - 1)) == 0; }

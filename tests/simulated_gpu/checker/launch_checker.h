@@ -14,7 +14,8 @@ namespace simulated_gpu {
 
 class LaunchChecker final : public Observer {
  public:
-  /// blocks and history live longer.  shared_cells is memory of the checker that launches hand on to each other.
+  /// blocks and history live longer.  shared_cells is memory of the checker that launches hand on to each
+  /// other.
   LaunchChecker(LiveBlocks& blocks, History& history, std::optional<ShadowCells>& shared_cells,
                 OperationPointer operation);
   ~LaunchChecker() override;

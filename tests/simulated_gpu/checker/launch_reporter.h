@@ -21,7 +21,8 @@ class LaunchReporter {
 
   /// Lanes whose address is not theirs to use; `where` ends the sentence about the lowest of them.
   void memory(const Access& access, uint32_t lanes, const std::string& where) const;
-  /// `place` names what the offsets of the conflict count from: "shared memory", "the block of 64 bytes at 0x...".
+  /// `place` names what the offsets of the conflict count from: "shared memory", "the block of 64 bytes at
+  /// 0x...".
   void conflict(const Access& access, const Conflict& conflict, const std::string& place) const;
   void absence(const Access& access, const Absence& absence, const std::string& place) const;
   void add(ReportKind kind, const ptx::Instruction& instruction, std::string text, uint64_t count = 1) const;

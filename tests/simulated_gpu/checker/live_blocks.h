@@ -34,7 +34,8 @@ class LiveBlocks {
   LiveBlock* find(uint64_t address);
   std::map<uint64_t, LiveBlock>& all() { return blocks_; }
 
-  /// Where bytes lie that are not inside one live block, as the end of a sentence: "that is 4 bytes past the end of ...".
+  /// Where bytes lie that are not inside one live block, as the end of a sentence: "that is 4 bytes past the
+  /// end of ...".
   std::string whereabouts(uint64_t address, uint64_t bytes) const;
 
  private:

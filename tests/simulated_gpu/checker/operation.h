@@ -1,6 +1,6 @@
 #pragma once
-// An operation on a device: a launch, copy, memset, library call or host callback, and its place in the order that streams,
-// events and synchronisations make.
+// An operation on a device: a launch, copy, memset, library call or host callback, and its place in the order
+// that streams, events and synchronisations make.
 
 #include <cstdint>
 #include <memory>

@@ -38,8 +38,8 @@ void OperationIndex::note_place(const Operation& operation, uint32_t first) {
   if (timelines_.size() <= timeline) timelines_.resize(timeline + 1);
   auto& places = timelines_[timeline];
   const uint64_t count = operation.clock[operation.timeline];
-  // An operation that runs again, or after a later one of its timeline (an allocation), is unordered whenever the entry that
-  // is there is, and that one has the lower number.
+  // An operation that runs again, or after a later one of its timeline (an allocation), is unordered whenever
+  // the entry that is there is, and that one has the lower number.
   if (places.empty() || places.back().count < count) places.push_back({count, first});
 }
 

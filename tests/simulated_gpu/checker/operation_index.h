@@ -29,18 +29,20 @@ class OperationIndex {
   uint32_t ordered_below() const { return ordered_below_; }
   /// True when every operation behind the number is the one that runs now or comes before it.
   bool is_ordered(uint32_t number);
-  /// The first operation behind the number that does not come before the one that runs now, else the first of all.
+  /// The first operation behind the number that does not come before the one that runs now, else the first of
+  /// all.
   const Operation& culprit(uint32_t number) const;
   /// A number for the operations behind both that do not come before the one that runs now.
   uint32_t join(uint32_t a, uint32_t b);
 
   bool is_renumbering_due() const;
-  /// Gives the accessors in the cells the lowest numbers that keep their order, without lanes, and forgets operations that no
-  /// cell names.  Not while a launch runs.
+  /// Gives the accessors in the cells the lowest numbers that keep their order, without lanes, and forgets
+  /// operations that no cell names.  Not while a launch runs.
   void renumber(const std::vector<std::span<Accessor>>& cells);
 
  private:
-  /// Numbers from `first` up to the next range.  Several operations: readers that nothing orders among each other.
+  /// Numbers from `first` up to the next range.  Several operations: readers that nothing orders among each
+  /// other.
   struct Range {
     uint32_t first;
     std::vector<OperationPointer> operations;

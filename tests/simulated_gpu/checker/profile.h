@@ -1,6 +1,6 @@
 #pragma once
-// Counts while kernels run: which source lines and branch outcomes were covered, how many memory transactions and shared
-// bank conflicts each line caused, how many floating-point operations and bytes a launch did.
+// Counts while kernels run: which source lines and branch outcomes were covered, how many memory transactions
+// and shared bank conflicts each line caused, how many floating-point operations and bytes a launch did.
 
 #include <compare>
 #include <cstdint>

@@ -7,10 +7,11 @@
 
 namespace simulated_gpu {
 
-/// memory: outside any live block, freed, misaligned · race: two accesses nobody ordered · uninitialised: read of bytes that
-/// nobody wrote · synchronisation: divergent or missing barrier, wrong mask, deadlock · stream: operations on one buffer that
-/// no stream order, event or synchronisation orders · limit: beyond what the device has · usage: a rule of this project broken
-/// (legacy stream, pageable asynchronous copy) · collective: ranks disagree
+/// memory: outside any live block, freed, misaligned · race: two accesses nobody ordered · uninitialised:
+/// read of bytes that nobody wrote · synchronisation: divergent or missing barrier, wrong mask, deadlock ·
+/// stream: operations on one buffer that no stream order, event or synchronisation orders · limit: beyond
+/// what the device has · usage: a rule of this project broken (legacy stream, pageable asynchronous copy) ·
+/// collective: ranks disagree
 enum class ReportKind : uint8_t {
   memory,
   race,

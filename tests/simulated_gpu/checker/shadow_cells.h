@@ -1,5 +1,6 @@
 #pragma once
-// The memory of the checkers about a run of bytes: for every cell of 4, 2 or 1 bytes who wrote it last and who read it since.
+// The memory of the checkers about a run of bytes: for every cell of 4, 2 or 1 bytes who wrote it last and
+// who read it since.
 
 #include <cstddef>
 #include <cstdint>
@@ -34,7 +35,8 @@ class ShadowCells {
   Accessor* writer() { return cells_.get(); }
   /// Who read it last since it was written.
   Accessor* reader() { return cells_.get() + count_; }
-  /// Another reader since then, of another warp, block or operation than `reader`: of the farthest that there is.
+  /// Another reader since then, of another warp, block or operation than `reader`: of the farthest that there
+  /// is.
   Accessor* other_reader() { return cells_.get() + 2 * count_; }
 
  private:

@@ -1,9 +1,10 @@
 #pragma once
-// Which accesses of which threads a thread of a block is known to come after: vector clocks that join at barriers (between the
-// warps of a block) and at warp synchronisations (between the lanes of a warp).
+// Which accesses of which threads a thread of a block is known to come after: vector clocks that join at
+// barriers (between the warps of a block) and at warp synchronisations (between the lanes of a warp).
 //
-// Time is one counter for the launch.  It moves on at every synchronisation, so a time says between which two of them of its
-// warp an access lies.  Times never repeat, so what was known in an earlier block covers nothing in this one.
+// Time is one counter for the launch.  It moves on at every synchronisation, so a time says between which two
+// of them of its warp an access lies.  Times never repeat, so what was known in an earlier block covers
+// nothing in this one.
 
 #include <array>
 #include <cstddef>

@@ -1,6 +1,7 @@
 #pragma once
 // What one memory instruction of a warp costs the memory system.
-// Source: CUDA C++ Programming Guide, sections on global and shared memory accesses of compute capability 5 and later.
+// Source: CUDA C++ Programming Guide, sections on global and shared memory accesses of compute capability 5
+// and later.
 
 #include <array>
 #include <cstdint>
@@ -13,9 +14,9 @@ namespace simulated_gpu {
 /// Distinct 32-byte sectors that the lanes touch.
 uint32_t sectors(const Access& access);
 
-/// Cycles beyond one per phase that an access to shared memory takes, because lanes want different words of one bank.  There
-/// are 32 banks of 4 bytes.  Lanes go in phases: all 32 with up to 4 bytes each, 16 with 8 bytes, 8 with 16 bytes (also the
-/// rows of ldmatrix).  Lanes that want the same word get it together.
+/// Cycles beyond one per phase that an access to shared memory takes, because lanes want different words of
+/// one bank.  There are 32 banks of 4 bytes.  Lanes go in phases: all 32 with up to 4 bytes each, 16 with 8
+/// bytes, 8 with 16 bytes (also the rows of ldmatrix).  Lanes that want the same word get it together.
 uint32_t bank_conflicts(const Access& access);
 
 /// Counts distinct bytes.

@@ -15,7 +15,8 @@ namespace {
 
 constexpr uint64_t kAlignment = 256;
 constexpr uint64_t kPage = 4096;
-/// Nothing is stored between two blocks, or before the first, so an index that is off by less than this belongs to no block.
+/// Nothing is stored between two blocks, or before the first, so an index that is off by less than this
+/// belongs to no block.
 constexpr uint64_t kGap = 256;
 /// Addresses per byte of capacity.  Only pages that were written take memory of the machine.
 constexpr uint64_t kRangePerCapacity = 8;

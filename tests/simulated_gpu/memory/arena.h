@@ -1,8 +1,9 @@
 #pragma once
 // Global memory of one simulated device.
 //
-// The range is mapped twice.  Device addresses lie in a view without access rights, so that host code which follows a
-// device pointer faults at the guilty line; the simulator itself reads and writes through the other view.
+// The range is mapped twice.  Device addresses lie in a view without access rights, so that host code which
+// follows a device pointer faults at the guilty line; the simulator itself reads and writes through the other
+// view.
 
 #include <cstddef>
 #include <cstdint>
@@ -25,8 +26,9 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// Address of a new block filled with NaN bits, or 0 when the capacity is used up.  bytes > 0.  The range is several times
-  /// the capacity: addresses go round it, so that a released one comes back late and its use is noticed.
+  /// Address of a new block filled with NaN bits, or 0 when the capacity is used up.  bytes > 0.  The range
+  /// is several times the capacity: addresses go round it, so that a released one comes back late and its use
+  /// is noticed.
   uint64_t allocate(uint64_t bytes);
   /// False when no live block begins at the address.
   bool release(uint64_t address);

@@ -53,8 +53,8 @@ const char kOwnWords[] =  // %rd4: the thread's word of the input, %rd5: of the 
     "mov.u32 %r10, %ctaid.x; mad.lo.u32 %r11, %r10, 64, %r0; mul.wide.u32 %rd3, %r11, 4;"
     "add.u64 %rd4, %rd0, %rd3; add.u64 %rd5, %rd1, %rd3;";
 const char kTile[] = ".shared .align 16 .b8 tile[1024];";
-/// %r20: the thread's word of the tile, %r21: that of the thread whose number differs in the highest bit of its lane, %r22: of
-/// its warp.
+/// %r20: the thread's word of the tile, %r21: that of the thread whose number differs in the highest bit of
+/// its lane, %r22: of its warp.
 const char kTileWords[] =
     "mov.u32 %r19, tile; mad.lo.u32 %r20, %r0, 4, %r19; xor.b32 %r21, %r0, 16; mad.lo.u32 %r21, %r21, 4, "
     "%r19;"

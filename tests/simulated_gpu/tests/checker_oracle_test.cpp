@@ -1,5 +1,5 @@
-// Random programs of one block, and random operations on streams: the checker reports the first access that conflicts, and none
-// before it, as a model does that remembers every access.
+// Random programs of one block, and random operations on streams: the checker reports the first access that
+// conflicts, and none before it, as a model does that remembers every access.
 
 #include <gtest/gtest.h>
 
@@ -151,8 +151,8 @@ struct Touch {
   }
 };
 
-/// Operations on four streams, some of them after events on others.  Returns how many were played up to the first conflict, 0
-/// when there was none.
+/// Operations on four streams, some of them after events on others.  Returns how many were played up to the
+/// first conflict, 0 when there was none.
 int play_operations(GlobalShadow& shadow, uint64_t data, Timelines& timelines, OperationPointer first,
                     uint64_t seed) {
   std::mt19937_64 random(seed);

@@ -18,7 +18,8 @@ namespace simulated_gpu {
 
 inline constexpr uint32_t kAllLanes = 0xffffffff;
 
-/// Operations of timelines (0 is the host), each after the one before it on its timeline and after those named.
+/// Operations of timelines (0 is the host), each after the one before it on its timeline and after those
+/// named.
 class Timelines {
  public:
   OperationPointer next(int timeline, const std::string& name,

@@ -34,8 +34,8 @@ void launch_tile_sums(Fault fault, const float* x, float* y, int tiles, cudaStre
 /// The same through asynchronous copies into two buffers of 16-byte elements; faults: weak_copy_wait,
 /// missing_barrier_after_copy.
 void launch_pipelined_tile_sums(Fault fault, const float4* x, float4* y, int tiles, cudaStream_t stream);
-/// sum[0] = x[0] + ... + x[32 blocks - 1]: the block that is last to write its part adds up the parts in order.
-/// ticket is 0 before and after; fault: missing_fence.
+/// sum[0] = x[0] + ... + x[32 blocks - 1]: the block that is last to write its part adds up the parts in
+/// order.  ticket is 0 before and after; fault: missing_fence.
 void launch_ordered_sum(Fault fault, const float* x, float* parts, unsigned* ticket, float* sum, int blocks,
                         cudaStream_t stream);
 

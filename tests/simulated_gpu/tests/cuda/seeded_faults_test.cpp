@@ -1,5 +1,5 @@
-// Kernels with one seeded fault each, compiled by nvcc: every fault is reported at every seed, as the right kind and with a
-// source line; the same kernels without it run clean and give the right numbers.
+// Kernels with one seeded fault each, compiled by nvcc: every fault is reported at every seed, as the right
+// kind and with a source line; the same kernels without it run clean and give the right numbers.
 
 #include "tests/simulated_gpu/tests/cuda/seeded_faults.h"
 
@@ -13,8 +13,9 @@ namespace {
 
 class SeededFaults : public CudaTest {
  protected:
-  /// Runs without and with the fault, under several seeds and both ways to step lanes.  `run` gives back whether the numbers
-  /// are right.  A fault may show in further ways: a read that comes too early may meet a byte that is not written yet.
+  /// Runs without and with the fault, under several seeds and both ways to step lanes.  `run` gives back
+  /// whether the numbers are right.  A fault may show in further ways: a read that comes too early may meet a
+  /// byte that is not written yet.
   void expect(ReportKind kind, Fault fault, const std::function<bool(Fault)>& run) {
     for (const char* lanes : {"together", "independent"})
       for (uint64_t seed = 1; seed <= 4; ++seed) {
