@@ -34,6 +34,11 @@ T low(Wide value) {
   return static_cast<T>(static_cast<unsigned __int128>(value));
 }
 
+/// Modulo 2^128, of which the low bits are what matters.
+Wide product(Wide a, Wide b) {
+  return static_cast<Wide>(static_cast<unsigned __int128>(a) * static_cast<unsigned __int128>(b));
+}
+
 template <class T>
 class IntegerOf : public testing::Test {
  public:
@@ -49,7 +54,7 @@ TYPED_TEST(IntegerOf, WrapsAround) {
   const std::string s = TestFixture::suffix();
   expect_binary<T>("add" + s + " d, a, b", edges<T>(), [](T a, T b) { return low<T>(Wide{a} + b); });
   expect_binary<T>("sub" + s + " d, a, b", edges<T>(), [](T a, T b) { return low<T>(Wide{a} - b); });
-  expect_binary<T>("mul.lo" + s + " d, a, b", edges<T>(), [](T a, T b) { return low<T>(Wide{a} * b); });
+  expect_binary<T>("mul.lo" + s + " d, a, b", edges<T>(), [](T a, T b) { return low<T>(product(a, b)); });
   expect_binary<T>("mul.hi" + s + " d, a, b", edges<T>(), [](T a, T b) {
     if constexpr (sizeof(T) == 8 && std::is_unsigned_v<T>) {
       return static_cast<T>((static_cast<unsigned __int128>(a) * b) >> 64);
@@ -82,7 +87,7 @@ TYPED_TEST(IntegerOf, MultipliesAndAdds) {
   const std::vector<T> few{
       0, 1, static_cast<T>(-1), std::numeric_limits<T>::max(), std::numeric_limits<T>::min(), 1234};
   expect_ternary<T>("mad.lo" + TestFixture::suffix() + " d, a, b, c", few, few,
-                    [](T a, T b, T c) { return low<T>(static_cast<Wide>(low<T>(Wide{a} * b)) + c); });
+                    [](T a, T b, T c) { return low<T>(static_cast<Wide>(low<T>(product(a, b))) + c); });
 }
 
 TEST(Integer, DivisionByZeroDoesNotStop) {

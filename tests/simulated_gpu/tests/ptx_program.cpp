@@ -1,5 +1,6 @@
 #include "tests/simulated_gpu/tests/ptx_program.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "tests/simulated_gpu/device/program.h"
@@ -21,7 +22,7 @@ PtxProgram::PtxProgram(const std::string& text) : module_(ptx::parse(kHeader + t
   for (auto& [name, variable] : module_->variables) module_->bind(name, memory_.allocate(variable.bytes));
   for (auto& [name, variable] : module_->variables) {
     std::memset(memory_.at(variable.address), 0, variable.bytes);
-    std::memcpy(memory_.at(variable.address), variable.initial.data(), variable.initial.size());
+    std::ranges::copy(variable.initial, memory_.at(variable.address));
   }
 }
 
