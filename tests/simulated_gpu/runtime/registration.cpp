@@ -11,6 +11,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/simulated_gpu/control.h"
@@ -36,6 +37,8 @@ struct Registry {
   std::vector<std::unique_ptr<FatBinary>> binaries;
   std::map<const void*, Symbol> functions, variables;
   std::map<std::pair<const void*, int>, Function> known;
+  std::vector<std::unique_ptr<ptx::Module>>
+      retired;  ///< of devices reset since: the profile still counts them
 };
 
 Registry& registry() {
@@ -150,7 +153,12 @@ const ptx::Variable* find_variable(const void* host_variable, Device& device) {
 
 void remove_modules(const Device& device) {
   std::erase_if(registry().known, [&](const auto& entry) { return entry.first.second == device.index; });
-  for (const auto& binary : registry().binaries) binary->modules.erase(device.index);
+  for (const auto& binary : registry().binaries) {
+    const auto module = binary->modules.find(device.index);
+    if (module == binary->modules.end()) continue;
+    registry().retired.push_back(std::move(module->second));
+    binary->modules.erase(module);
+  }
 }
 
 }  // namespace simulated_gpu

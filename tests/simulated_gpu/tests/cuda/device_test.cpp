@@ -113,6 +113,22 @@ TEST_F(DeviceApi, ResetEndsEverything) {
   cudaGetLastError();
 }
 
+TEST_F(DeviceApi, ProfileOutlivesAReset) {
+  const auto launches = [] {
+    for (const KernelProfile& kernel : profile().kernels()) {
+      if (kernel.kernel.find("fill(float*, float, int)") != std::string::npos) return kernel.launches;
+    }
+    return uint64_t{0};
+  };
+  const uint64_t before = launches();
+  for (int i = 0; i < 20; ++i) {
+    launch_fill(device_memory<float>(32), 1, 32, stream);
+    ASSERT_EQ(cudaSuccess, cudaStreamSynchronize(stream));
+    start({});
+  }
+  EXPECT_EQ(before + 20, launches());
+}
+
 TEST_F(DeviceApi, LeftReportsEndInExitCode86) {
   const auto leave_a_report = [] {
     void* pointer = nullptr;
