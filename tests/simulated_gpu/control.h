@@ -8,8 +8,8 @@
 //   SIMULATED_GPU_DEVICE    a100, h100 (default), b200: limits of the device
 //   SIMULATED_GPU_COUNT     devices per process, default 1
 //   SIMULATED_GPU_MEMORY    bytes per device; default 1 GiB
-//   SIMULATED_GPU_FAIL      malloc:N, launch:N, copy:N, collective:N, joined by commas: the N-th call from now returns
-//                           an error; a matrix product counts as a launch, a memset as a copy
+//   SIMULATED_GPU_FAIL      malloc:N, launch:N, copy:N, collective:N, joined by commas: the N-th call from now
+//                           returns an error; a matrix product counts as a launch, a memset as a copy
 //   SIMULATED_GPU_WATCHDOG  seconds without progress after which a wait for other processes ends with an error;
 //                           default 60
 //   SIMULATED_GPU_PROFILE   a file that gets Profile::to_json() at exit
@@ -37,8 +37,8 @@ struct Options {
 
 Options options_from_environment();  ///< throws std::runtime_error naming variable and value
 const Options& options();
-/// Synchronises everything, then goes on under other options.  Throws std::runtime_error for a value that is none,
-/// and when check, count, device or memory would change while memory is live.
+/// Synchronises everything, then goes on under other options.  Throws std::runtime_error for a value that is
+/// none, and when check, count, device or memory would change while memory is live.
 void set_options(const Options& options);
 Profile& profile();  ///< of the process
 
