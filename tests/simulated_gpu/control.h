@@ -9,7 +9,7 @@
 //   SIMULATED_GPU_COUNT     devices per process, default 1
 //   SIMULATED_GPU_MEMORY    bytes per device; default 1 GiB
 //   SIMULATED_GPU_FAIL      malloc:N, launch:N, copy:N, collective:N, joined by commas: the N-th call
-//                           from now returns an error; a matrix product counts as a launch, a memset as a copy
+//                           from now returns an error; matrix products are launches, memsets are copies
 //   SIMULATED_GPU_WATCHDOG  seconds without progress after which a wait for other processes ends with an
 //                           error; default 60
 //   SIMULATED_GPU_PROFILE   a file that gets Profile::to_json() at exit
