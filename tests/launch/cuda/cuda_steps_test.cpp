@@ -63,9 +63,8 @@ class Trainer {
     double loss = 0;
     routings_.assign(kMicroBatches, {});
     for (int64_t leaf = 0; leaf < plan.leaves; ++leaf) {
-      CpuEngine host;
       const Batch batch =
-          read_batch(loader_.dataset(), loader_.sampler().micro_batch(step, leaf), false, host.stream());
+          read_batch(loader_.dataset(), loader_.sampler().micro_batch(step, leaf), false, host_.stream());
       Rows rows = rows_of(batch, stream_);
       rows.record = &routings_[static_cast<size_t>(leaf)];
       Rows::Routings given;
@@ -111,6 +110,7 @@ class Trainer {
     return moved;
   }
 
+  CpuEngine host_;  // of the batches, which recorded routings share
   Loader& loader_;
   Stream stream_;
   Transformer model_;
