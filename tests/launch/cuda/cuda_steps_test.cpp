@@ -132,6 +132,19 @@ class CudaStepsTest : public testing::Test {
       ADD_FAILURE() << simulated_gpu::describe(report);
   }
 
+  /// Without elements that are exactly 0 on both sides, such as rows of ids that do not occur: they would hide in the scale.
+  static Comparison gradients_compared(size_t piece, const std::vector<float>& actual,
+                                       const std::vector<float>& expected, DType compute,
+                                       const Roundings& roundings) {
+    Comparison comparison{str("gradient of piece ", piece), {}, {}, compute, roundings};
+    for (size_t i = 0; i < expected.size(); ++i) {
+      if (actual[i] == 0 && expected[i] == 0) continue;
+      comparison.actual.push_back(actual[i]);
+      comparison.expected.push_back(expected[i]);
+    }
+    return comparison;
+  }
+
   /// Every step starts from what the processor has, with the experts that it chose.
   void expect_gradients_of_the_processor(int64_t steps, DType compute) {
     CpuEngine cpu;
@@ -140,8 +153,9 @@ class CudaStepsTest : public testing::Test {
     run_ranks(1, [&](Communicator& world) {
       Trainer here(world, data, compute, cpu.stream()), there(world, data, compute, cuda.stream());
       Roundings roundings = model_roundings(model_config(), data.dataset().length());
-      roundings.terms *= 2;  // both sides round
-      roundings.bf16_stores *= 2;
+      // Both sides round in f32, each in its own order.  bf16 they round alike but where a value stands on a boundary, so
+      // that what one side may be off by holds for the difference.
+      roundings.terms *= 2;
       for (int64_t step = 0; step < steps; ++step) {
         there.set_parameters(here.parameters());
         const double loss = here.differentiate(step),
@@ -149,9 +163,8 @@ class CudaStepsTest : public testing::Test {
         EXPECT_TRUE(close({str("loss of step ", step), {loss_there}, {loss}, compute, roundings}));
         const Parameters expected = here.gradients(), actual = there.gradients();
         for (size_t i = 0; i < expected.size(); ++i)
-          EXPECT_TRUE(
-              close({str("gradient ", i, " of step ", step), Values(actual[i].begin(), actual[i].end()),
-                     Values(expected[i].begin(), expected[i].end()), compute, roundings}));
+          EXPECT_TRUE(close(gradients_compared(i, actual[i], expected[i], compute, roundings)))
+              << "step " << step;
         here.update(step);
       }
     });

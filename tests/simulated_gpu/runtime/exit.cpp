@@ -7,6 +7,7 @@
 
 #include "tests/simulated_gpu/control.h"
 #include "tests/simulated_gpu/runtime/error.h"
+#include "tests/simulated_gpu/runtime/module.h"
 #include "tests/simulated_gpu/runtime/pinned.h"
 
 namespace simulated_gpu {
@@ -20,6 +21,7 @@ bool print_reports() {
 
 void write_profile() {
   if (options().profile.empty()) return;
+  profile_unused_modules();
   std::FILE* file = std::fopen(options().profile.c_str(), "w");
   if (!file || std::fputs(profile().to_json().c_str(), file) < 0 || std::fclose(file) != 0) {
     std::fprintf(stderr, "simulated GPU: cannot write the profile to %s\n", options().profile.c_str());

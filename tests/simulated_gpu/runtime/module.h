@@ -24,6 +24,9 @@ Function* find_function(const void* host_function, Device& device);
 /// A __device__ or __constant__ variable, with its address on the device; null when unknown.
 const ptx::Variable* find_variable(const void* host_variable, Device& device);
 
+/// Tells the profile of code that nothing was launched from, so that its lines count as missed.
+void profile_unused_modules();
+
 /// Forgets what was parsed for the device.
 void remove_modules(const Device& device);
 

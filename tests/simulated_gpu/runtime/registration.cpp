@@ -26,6 +26,7 @@ namespace {
 struct FatBinary {
   std::vector<std::string_view> texts;                  ///< plain PTX, one for each architecture
   std::map<int, std::unique_ptr<ptx::Module>> modules;  ///< by device
+  bool is_used = false;                                 ///< by any device, now or before it was reset
 };
 
 struct Symbol {
@@ -117,6 +118,7 @@ ptx::Module& module_of(FatBinary& binary, Device& device) {
     module = ptx::parse(best_text(binary, device.model), "embedded PTX");
     place_variables(*module, device);
     profile().add_module(*module);
+    binary.is_used = true;
   }
   return *module;
 }
@@ -149,6 +151,15 @@ const ptx::Variable* find_variable(const void* host_variable, Device& device) {
   const ptx::Module& module = module_of(*symbol->second.binary, device);
   const auto variable = module.variables.find(symbol->second.name);
   return variable == module.variables.end() ? nullptr : &variable->second;
+}
+
+void profile_unused_modules() {
+  for (const auto& binary : registry().binaries) {
+    if (binary->is_used) continue;
+    registry().retired.push_back(
+        ptx::parse(best_text(*binary, device_model(options().device)), "embedded PTX"));
+    profile().add_module(*registry().retired.back());
+  }
 }
 
 void remove_modules(const Device& device) {
