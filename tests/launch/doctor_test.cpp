@@ -74,7 +74,7 @@ TEST(Doctor, TextHasOneLinePerCheck) {
   for (std::string line; std::getline(lines, line); ++count)
     EXPECT_TRUE(line.starts_with("ok    ") || line.starts_with("warn  ") || line.starts_with("fail  "))
         << line;
-  EXPECT_EQ(count, 10);
+  EXPECT_EQ(count, 12);
 }
 
 TEST(Doctor, MoreRanksThanCoresIsAWarning) {

@@ -1,6 +1,7 @@
 #include "tests/simulated_gpu/ptx/function.h"
 
-#include <set>
+#include <algorithm>
+#include <iterator>
 
 #include "tests/simulated_gpu/ptx/scope.h"
 
@@ -41,9 +42,9 @@ class FunctionParser {
   void parse_directives() {
     while (cursor_.peek().kind == Token::Kind::dotted) {
       const std::string_view word = cursor_.next().text;
-      static const std::set<std::string_view> with_values = {"maxntid", "reqntid", "minnctapersm",
-                                                             "maxnctapersm", "maxnreg"};
-      if (with_values.contains(word)) {
+      constexpr std::string_view kWithValues[] = {"maxntid", "reqntid", "minnctapersm", "maxnctapersm",
+                                                  "maxnreg"};
+      if (std::ranges::find(kWithValues, word) != std::end(kWithValues)) {
         uint32_t product = 1;
         do {
           product *= static_cast<uint32_t>(cursor_.expect_integer());

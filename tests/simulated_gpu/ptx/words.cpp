@@ -19,9 +19,10 @@ constexpr std::string_view kModifierWords[] = {TESSERA_PTX_MODIFIERS(X)};
 
 template <class Value, size_t count>
 std::optional<Value> find(const std::string_view (&words)[count], std::string_view word) {
-  static const auto numbers = [&] {
-    std::unordered_map<std::string_view, size_t> map;
-    for (size_t number = 0; number < count; ++number) map.emplace(words[number], number);
+  // Never destroyed: modules that nothing was launched from are parsed while the process ends, for the profile.
+  static const auto& numbers = *[&] {
+    auto* map = new std::unordered_map<std::string_view, size_t>;
+    for (size_t number = 0; number < count; ++number) map->emplace(words[number], number);
     return map;
   }();
   const auto found = numbers.find(word);
