@@ -69,23 +69,26 @@ bool Command::ended() {
   return ended_;
 }
 
-bool Command::wait_until(const std::function<bool()>& condition) {
-  const Clock::time_point end = Clock::now() + std::chrono::minutes(1);
+bool Command::wait_until(const std::function<bool()>& condition, std::chrono::minutes limit) {
+  const Clock::time_point end = Clock::now() + limit;
   while (!condition()) {
     if (ended()) return condition();
-    TESSERA_CHECK(Clock::now() < end, "command: waited a minute; stderr so far:\n", content_of(err_));
+    TESSERA_CHECK(Clock::now() < end, "command: waited ", limit.count(), " min; stderr so far:\n",
+                  content_of(err_));
     pause();
   }
   return true;
 }
 
-CommandResult Command::wait() {
-  wait_until([] { return false; });
+CommandResult Command::wait(std::chrono::minutes limit) {
+  wait_until([] { return false; }, limit);
   const int code = WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
   return {code, content_of(out_), content_of(err_)};
 }
 
-CommandResult run_command(const std::vector<std::string>& words) { return Command(words).wait(); }
+CommandResult run_command(const std::vector<std::string>& words, std::chrono::minutes limit) {
+  return Command(words).wait(limit);
+}
 
 std::vector<std::string> under_mpirun(int ranks, const std::vector<std::string>& words) {
   std::vector<std::string> all{"mpirun",

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -16,6 +17,8 @@ struct CommandResult {
 
 class Command {
  public:
+  static constexpr std::chrono::minutes kUsualLimit{1};
+
   /// Starts words[0], found along PATH, with its output going to files.  Throws Error when it cannot be started.
   explicit Command(const std::vector<std::string>& words);
   ~Command();  ///< ends it when nobody waited
@@ -23,11 +26,11 @@ class Command {
   Command& operator=(const Command&) = delete;
 
   void signal(int number) const;
-  /// Until condition holds, asked every few milliseconds; false when the command has ended before.  Throws Error after a
-  /// minute.
-  bool wait_until(const std::function<bool()>& condition);
-  /// Its end.  Throws Error after a minute.
-  CommandResult wait();
+  /// Until condition holds, asked every few milliseconds; false when the command has ended before.  Throws Error after the
+  /// limit.
+  bool wait_until(const std::function<bool()>& condition, std::chrono::minutes limit = kUsualLimit);
+  /// Its end.  Throws Error after the limit.
+  CommandResult wait(std::chrono::minutes limit = kUsualLimit);
 
  private:
   bool ended();
@@ -37,7 +40,8 @@ class Command {
   bool ended_ = false;
 };
 
-CommandResult run_command(const std::vector<std::string>& words);
+CommandResult run_command(const std::vector<std::string>& words,
+                          std::chrono::minutes limit = Command::kUsualLimit);
 
 /// words under mpirun with options that suit a machine with few cores.
 std::vector<std::string> under_mpirun(int ranks, const std::vector<std::string>& words);
