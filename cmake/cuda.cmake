@@ -21,7 +21,7 @@ if(NOT TESSERA_CUDA STREQUAL "OFF")
   elseif(TESSERA_CUDA STREQUAL "ON")
     message(FATAL_ERROR "TESSERA_CUDA is ON but there is no nvcc: install the CUDA Toolkit, or leave TESSERA_CUDA at AUTO")
   else()
-    message(STATUS "CUDA is left out: no nvcc in the path")
+    message(NOTICE "CUDA is left out: no nvcc in the path")
   endif()
 endif()
 
