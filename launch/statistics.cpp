@@ -19,8 +19,8 @@ void for_each_expert_layer(const Transformer& model, const Visit& visit) {
 struct Coverage {
   double tokens = 0, unrouted = 0;
 };
-Coverage coverage(const ExpertGroup& group, int64_t first_expert, const Routing& routing, const Rows& rows) {
-  const std::vector<int32_t> slots = routing.index.to_vector<int32_t>();
+Coverage coverage(const ExpertGroup& group, int64_t first_expert, const Routing& routing,
+                  const std::vector<int32_t>& slots, const Rows& rows) {
   std::vector<bool> chosen(static_cast<size_t>(rows.tokens.count()), false);
   Coverage result{static_cast<double>(candidates_of(group, rows).index.count()), 0};
   result.unrouted = result.tokens;
@@ -46,9 +46,10 @@ void StepStatistics::add(const Batch& batch, const Loss& loss, const Rows& rows,
   numbers.push_back(static_cast<double>(ledger.total().flops()));
   for_each_expert_layer(model_, [&](const std::string&, const MixtureOfExperts& layer) {
     const Routing& routing = rows.record->at(layer.layer).routing;
+    const std::vector<int32_t> slots = routing.index.to_vector<int32_t>();
     int64_t expert = 0;
     for (const ExpertGroup& group : layer.groups) {
-      const Coverage covered = coverage(group, expert, routing, rows);
+      const Coverage covered = coverage(group, expert, routing, slots, rows);
       numbers.push_back(covered.tokens);
       numbers.push_back(covered.unrouted);
       for (int64_t i = 0; i < group.experts; ++i, ++expert)
