@@ -68,6 +68,7 @@ def replace_line(text, index, line):
 # A statement of its own that orders something: what it does when it is gone is nothing.
 ORDERING = re.compile(
     r"\b(__syncthreads\(\)|__syncwarp\(\)|wait_for_copies\(\)|__threadfence\(\)"
+    r"|cuda_check\((?:cudaStreamWaitEvent|cudaEventSynchronize|cudaStreamSynchronize)\([^;]*\)"
     r"|[\w.>-]+(?:\.|->)(?:wait|synchronize)\([^;]*\));")
 
 
@@ -85,7 +86,7 @@ def swap(text, first, second):
     return text[:a] + text[c:d] + text[b:c] + text[a:b] + text[d:]
 
 
-ASM = re.compile(r"asm(?: volatile)?\((.*?)\);\n", re.S)
+ASM = re.compile(r"asm(?: volatile)?\((.*?)\);(?: \})?\n", re.S)
 OPERAND = re.compile(r"%\d+")
 # A modifier and what it becomes.
 MODIFIERS = [

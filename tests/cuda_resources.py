@@ -28,7 +28,17 @@ WARP_UNIT = 4  # warps of a block are spread over four schedulers
 ENTRY = re.compile(r"Compiling entry function '(\w+)' for '(\w+)'")
 USED = re.compile(r"Used (\d+) registers.*")
 SHARED = re.compile(r"(\d+) bytes smem")
-SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+SOURCE = re.compile(r"_GLOBAL__N__[0-9a-f]+_\d+_(\w+?)_cu_")
+
+HEADER = """\
+# Registers, shared memory and occupancy of the CUDA kernels
+
+Written by `tests/cuda_resources.py`, compared by `make cuda-check`.  No kernel spills or uses local memory: ptxas would make
+that an error.  Shared bytes are the most that the op table's launches ask for; occupancy is the share of a multiprocessor's
+warps that can be resident then, computed from the limits of the architecture, not measured.
+
+kernel | threads | shared bytes | registers {0} | occupancy
+--- | ---: | ---: | ---: | ---:"""
 
 
 def round_up(value, unit):
@@ -58,51 +68,61 @@ def short(name):
     return name
 
 
-def demangle(names):
-    names = sorted(names)
-    out = subprocess.run(["c++filt"], input="\n".join(names), text=True, capture_output=True, check=True).stdout
-    return dict(zip(names, out.splitlines()))
+def readable_names(symbols):
+    """{mangled: "source: kernel<arguments>"}; the source is that of the unnamed namespace in it, if any."""
+    symbols = sorted(symbols)
+    out = subprocess.run(["c++filt"], input="\n".join(symbols), text=True, capture_output=True, check=True).stdout
+    names = {}
+    for symbol, demangled in zip(symbols, out.splitlines()):
+        source = SOURCE.search(symbol)
+        names[symbol] = (f"{source[1]}: " if source else "") + short(demangled)
+    return names
 
 
 def read_ptxas(folder):
-    """{(mangled name, architecture): (registers, static shared bytes, stack, spills)}"""
+    """{(mangled name, architecture): (registers, static shared bytes)}"""
     found = {}
     for path in sorted(pathlib.Path(folder).rglob("*.ptxas")):
-        key, spills = None, (0, 0)
+        key = None
         for line in path.read_text().splitlines():
             if match := ENTRY.search(line):
                 key = match.groups()
-            elif match := SPILLS.search(line):
-                spills = (int(match[1]), int(match[2]) + int(match[3]))
             elif (match := USED.search(line)) and key:
                 shared = SHARED.search(line)
-                found[key] = (int(match[1]), int(shared[1]) if shared else 0, *spills)
-                key, spills = None, (0, 0)
+                found[key] = (int(match[1]), int(shared[1]) if shared else 0)
+                key = None
     return found
 
 
 def launch_shapes(profile):
-    """{short name: {(threads, shared bytes)}} of everything that was launched."""
+    """{readable name: {(threads, shared bytes)}} of everything that was launched."""
+    kernels = json.loads(pathlib.Path(profile).read_text())["kernels"]
+    names = readable_names(kernel["symbol"] for kernel in kernels)
     shapes = {}
-    for kernel in json.loads(pathlib.Path(profile).read_text())["kernels"]:
+    for kernel in kernels:
         for shape in kernel["launch_shapes"]:
-            shapes.setdefault(short(kernel["kernel"]), set()).add((shape["threads"], shape["shared_bytes"]))
+            shapes.setdefault(names[kernel["symbol"]], set()).add((shape["threads"], shape["shared_bytes"]))
     return shapes
 
 
 def table(ptxas, shapes):
-    names = demangle({name for name, _ in ptxas})
-    lines = ["kernel | arch | registers | stack | spills | threads | shared bytes | occupancy", "--- | --- | --- | --- | --- | --- | --- | ---"]
-    rows, never = [], set()
-    for (mangled, architecture), (registers, static, stack, spills) in ptxas.items():
-        name = short(names[mangled])
-        if name not in shapes:
-            never.add(name)
-            continue
-        for threads, shared in sorted(shapes[name]):
-            share = occupancy(architecture, registers, threads, max(shared, static))
-            rows.append(f"{name} | {architecture} | {registers} | {stack} | {spills} | {threads} | {shared} | {share:.0%}")
-    return "\n".join(lines + sorted(set(rows))) + "\n", never
+    """The text, and the kernels that were never launched."""
+    names = readable_names({symbol for symbol, _ in ptxas})
+    by_name = {}
+    for (symbol, architecture), used in ptxas.items():
+        by_name.setdefault(names[symbol], {})[architecture] = used
+    lines = [HEADER.format(" / ".join(ARCHITECTURES))]
+    for name in sorted(by_name.keys() & shapes.keys()):
+        for threads in sorted({threads for threads, _ in shapes[name]}):
+            dynamic = max(shared for launched, shared in shapes[name] if launched == threads)
+            registers, occupancies = [], []
+            for architecture in ARCHITECTURES:
+                used, static = by_name[name][architecture]
+                shared = max(dynamic, static)
+                registers.append(str(used))
+                occupancies.append(f"{occupancy(architecture, used, threads, shared):.0%}")
+            lines.append(f"{name} | {threads} | {shared} | {' / '.join(registers)} | {' / '.join(occupancies)}")
+    return "\n".join(lines) + "\n", by_name.keys() - shapes.keys()
 
 
 def main():
@@ -126,7 +146,7 @@ def main():
     if stored != text:
         sys.stdout.writelines(difflib.unified_diff(stored.splitlines(True), text.splitlines(True), options.table, "now"))
         sys.exit(f"{options.table} has drifted: look at the difference, then write it anew with --write")
-    print(f"{options.table}: {text.count(chr(10)) - 2} rows, as they are")
+    print(f"{options.table}: {text.count(' | ') // 4 - 1} rows, as they are")
 
 
 if __name__ == "__main__":

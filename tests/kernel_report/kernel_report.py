@@ -29,8 +29,8 @@ RIDGE = 10.0           # operations per byte below which a kernel is bound by me
 
 
 class Kernel:
-    def __init__(self, profile):
-        self.name = cuda_resources.short(profile["kernel"])
+    def __init__(self, name, profile):
+        self.name = name
         self.flops = profile["flops"]
         self.least = profile["global_unique_bytes_read"] + profile["global_unique_bytes_written"]
         self.moved = SECTOR * profile["global_sectors"]
@@ -75,7 +75,7 @@ def occupancies(kernel, ptxas):
     texts = []
     for architecture in ("sm_80", "sm_90a"):
         shares = [cuda_resources.occupancy(architecture, registers, threads, max(shared, static))
-                  for (name, arch), (registers, static, _, _) in ptxas.items() if arch == architecture and name == kernel.name
+                  for (name, arch), (registers, static) in ptxas.items() if arch == architecture and name == kernel.name
                   for threads, shared in kernel.shapes]
         texts.append(f"{min(shares):.0%}" if shares else "-")
     return texts
@@ -128,11 +128,11 @@ def main():
     parser.add_argument("out")
     parser.add_argument("--ptxas", help="build folder of the preset cuda, for occupancy")
     options = parser.parse_args()
-    kernels = sorted((Kernel(entry) for entry in json.loads(pathlib.Path(options.profile).read_text())["kernels"] if entry["launches"]),
-                     key=lambda kernel: kernel.name)
+    launched = [entry for entry in json.loads(pathlib.Path(options.profile).read_text())["kernels"] if entry["launches"]]
     raw = cuda_resources.read_ptxas(options.ptxas) if options.ptxas else {}
-    names = cuda_resources.demangle({name for name, _ in raw}) if raw else {}
-    ptxas = {(cuda_resources.short(names[name]), arch): used for (name, arch), used in raw.items()}
+    names = cuda_resources.readable_names({entry["symbol"] for entry in launched} | {symbol for symbol, _ in raw})
+    kernels = sorted((Kernel(names[entry["symbol"]], entry) for entry in launched), key=lambda kernel: kernel.name)
+    ptxas = {(names[symbol], arch): used for (symbol, arch), used in raw.items()}
     reasons = exceptions()
     out = pathlib.Path(options.out)
     out.mkdir(parents=True, exist_ok=True)

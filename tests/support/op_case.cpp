@@ -281,17 +281,19 @@ void add_cross_entropy_parts(std::vector<OpCase>& cases, int64_t rows, int64_t v
 }
 
 void add_matrix_cases(std::vector<OpCase>& cases) {
-  for (const auto& [offsets, in, out] :
-       std::vector<std::tuple<Offsets, int64_t, int64_t>>{{{0, 1}, 1, 1},
-                                                          {{0, 31}, 33, 7},
-                                                          {{0, 33}, 1, 31},
-                                                          {{0, 67}, 31, 1},
-                                                          {{0, 1}, 127, 33},
-                                                          {{0, 129}, 17, 13},
-                                                          {{0, 8}, 257, 5},
-                                                          {{0, 3, 3, 20, 61}, 33, 31},
-                                                          {{0, 0, 31, 31}, 7, 9},
-                                                          {{0, 0, 0}, 5, 3}})
+  for (const auto& [offsets, in, out] : std::vector<std::tuple<Offsets, int64_t, int64_t>>{
+           {{0, 1}, 1, 1},
+           {{0, 31}, 33, 7},
+           {{0, 33}, 1, 31},
+           {{0, 67}, 31, 1},
+           {{0, 1}, 127, 33},
+           {{0, 129}, 17, 13},
+           {{0, 8}, 257, 5},
+           {{0, 3, 3, 20, 61}, 33, 31},
+           {{0, 0, 31, 31}, 7, 9},
+           {{0, 3, 3, 20, 61}, 40, 24},  // aligned: copies of 16 bytes
+           {{0, 33}, 16, 72},
+           {{0, 0, 0}, 5, 3}})
     cases.push_back(matmul_case(offsets, in, out));
   cases.push_back(matmul_f32_case(31, 33, 7));
   cases.push_back(matmul_f32_case(1, 127, 129));
@@ -321,7 +323,9 @@ void add_attention_cases(std::vector<OpCase>& cases) {
                                                           {{0, 33}, 1, 6},
                                                           {{0, 1, 8, 8, 31, 67}, 3, 10},
                                                           {{0, 127}, 1, 32},
-                                                          {{0, 129, 131}, 2, 8}})
+                                                          {{0, 129, 131}, 2, 8},
+                                                          {{0, 1, 33}, 1, 64},
+                                                          {{0, 19}, 1, 128}})
     cases.push_back(attention_case(segments, heads, head_dim));
   cases.push_back(rope_case({0}, 1, 2));
   cases.push_back(rope_case({0, 1, 2, 3, 0, 1, 31, 33, 127}, 3, 34));

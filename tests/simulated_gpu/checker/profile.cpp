@@ -22,7 +22,7 @@ struct InstructionCounts {
 };
 
 struct KernelCounts {
-  std::string name;
+  std::string symbol, name;
   std::vector<InstructionCounts> code;
   uint64_t launches = 0;
   uint64_t unique_bytes_read = 0, unique_bytes_written = 0;
@@ -31,6 +31,7 @@ struct KernelCounts {
 
 KernelCounts counts_of(const ptx::Kernel& kernel) {
   KernelCounts counts;
+  counts.symbol = kernel.name;
   counts.name = kernel_name(kernel);
   for (const ptx::Instruction& instruction : kernel.code) {
     const std::string file = kernel.module ? kernel.module->files[static_cast<size_t>(instruction.file)] : "";
@@ -96,6 +97,7 @@ class LaunchCounter final : public Observer {
 
 KernelProfile sum(const KernelCounts& counts) {
   KernelProfile profile;
+  profile.symbol = counts.symbol;
   profile.kernel = counts.name;
   profile.launches = counts.launches;
   profile.global_unique_bytes_read = counts.unique_bytes_read;
@@ -131,6 +133,7 @@ void put(Json& json, const Traffic& traffic) {
 
 Json to_json(const KernelProfile& profile) {
   Json json;
+  json["symbol"] = profile.symbol;
   json["kernel"] = profile.kernel;
   json["launches"] = profile.launches;
   json["warp_instructions"] = profile.warp_instructions;
@@ -174,11 +177,11 @@ void Profile::add_module(const ptx::Module& module) {
 std::unique_ptr<Observer> Profile::watch_launch() { return std::make_unique<LaunchCounter>(state_->kernels); }
 
 std::vector<KernelProfile> Profile::kernels() const {
-  // The same kernel may be in several modules, one per device.
-  std::map<std::string, KernelCounts> by_name;
+  // The same kernel may be in several modules, one per device; kernels of unnamed namespaces may share a demangled name.
+  std::map<std::pair<std::string, std::string>, KernelCounts> by_name;
   for (const auto& [kernel, counts] : state_->kernels) {
     if (!counts.launches) continue;
-    const auto [place, is_new] = by_name.try_emplace(counts.name, counts);
+    const auto [place, is_new] = by_name.try_emplace({counts.name, counts.symbol}, counts);
     if (is_new) continue;
     KernelCounts& all = place->second;
     all.launches += counts.launches;

@@ -35,7 +35,7 @@ struct LineProfile : Traffic {
 
 /// Sums over all launches of one kernel.
 struct KernelProfile : Traffic {
-  std::string kernel;  ///< demangled
+  std::string symbol, kernel;  ///< mangled and demangled
   uint64_t launches = 0, warp_instructions = 0, thread_instructions = 0;
   uint64_t flops = 0;  ///< multiply-add counts two; tensor-core instructions by their shape; flops.h
   /// Distinct bytes that each launch read and wrote, whatever the order: the least traffic that could do.

@@ -156,6 +156,21 @@ TEST_F(ProfileOfLaunches, Sums) {
   EXPECT_EQ(sums.lines[3].shared_accesses, 3u);
 }
 
+TEST(Profile, KernelsOfOneNameInTwoFilesStayApart) {
+  SomeKernel kernel{1}, other{1};
+  Profile profile;
+  kernel.change().name = "_ZN36_GLOBAL__N__0123abcd_4_a_cu_89abcdef1kEv";
+  other.change().name = "_ZN36_GLOBAL__N__0123abcd_4_b_cu_89abcdef1kEv";
+  { DrivenLaunch first(profile.watch_launch(), kernel, 1, 32); }
+  { DrivenLaunch second(profile.watch_launch(), other, 1, 64); }
+  const std::vector<KernelProfile> kernels = profile.kernels();
+  ASSERT_EQ(kernels.size(), 2u);
+  EXPECT_EQ(kernels[0].kernel, kernels[1].kernel);
+  EXPECT_EQ(kernels[0].symbol, kernel.kernel().name);
+  EXPECT_EQ(kernels[0].launch_shapes, (std::vector<LaunchShape>{{32, 0}}));
+  EXPECT_EQ(kernels[1].launch_shapes, (std::vector<LaunchShape>{{64, 0}}));
+}
+
 TEST_F(ProfileOfLaunches, Coverage) {
   std::vector<SourceCoverage> sources = profile.coverage();
   ASSERT_EQ(sources.size(), 1u);
@@ -177,6 +192,7 @@ TEST_F(ProfileOfLaunches, Json) {
   play(32);
   const auto json = nlohmann::json::parse(profile.to_json());
   const auto& entry = json.at("kernels").at(0);
+  EXPECT_EQ(entry.at("symbol"), "_Z6kernelPf");
   EXPECT_EQ(entry.at("kernel"), "kernel(float*)");
   EXPECT_EQ(entry.at("flops"), 16);
   EXPECT_EQ(entry.at("global_sectors"), 9);
