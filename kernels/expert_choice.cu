@@ -98,9 +98,9 @@ __global__ void __launch_bounds__(kThreads)
   const uint32_t* mine = keys + blockIdx.x * count + begin;
   if constexpr (kShared) {
     uint32_t* const copy = shared_memory<uint32_t>();
+    // No barrier: a thread reads the keys that it copied, here and below.
     for (int i = threadIdx.x; i < size; i += kThreads) copy[i] = mine[i];
     mine = copy;
-    __syncthreads();
   }
   const uint32_t threshold = threshold_of(mine, size, wanted);
   write_chosen(mine, candidates + begin, size, threshold, wanted, chosen + blockIdx.x * total + out);
