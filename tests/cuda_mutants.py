@@ -68,7 +68,7 @@ def replace_line(text, index, line):
 # A statement of its own that orders something: what it does when it is gone is nothing.
 ORDERING = re.compile(
     r"\b(__syncthreads\(\)|__syncwarp\(\)|wait_for_copies\(\)|__threadfence\(\)"
-    r"|cuda_check\((?:cudaStreamWaitEvent|cudaEventSynchronize|cudaStreamSynchronize)\([^;]*\)"
+    r"|cuda_check\((?:cudaStreamWaitEvent|cudaEventSynchronize)\([^;]*\)"
     r"|[\w.>-]+(?:\.|->)(?:wait|synchronize)\([^;]*\));")
 
 
