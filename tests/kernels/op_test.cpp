@@ -7,11 +7,11 @@
 namespace tessera {
 namespace {
 
-void check_all(int64_t gradient_sample) {
+void check(const std::string& family, int64_t gradient_sample) {
   std::vector<std::unique_ptr<CpuEngine>> engines;
   engines.push_back(std::make_unique<CpuEngine>(1, Isa::avx2));
   engines.push_back(std::make_unique<CpuEngine>(2, detect_isa()));
-  for (const OpCase& op_case : op_cases())
+  for (const OpCase& op_case : op_cases_of(family))
     for (DType dtype : op_case.dtypes()) {
       const Truth truth(op_case, dtype, gradient_sample);
       for (const auto& engine : engines) {
@@ -26,9 +26,15 @@ void check_all(int64_t gradient_sample) {
     }
 }
 
-TEST(Op, MatchesDoublePrecision) { check_all(64); }
+class Op : public testing::TestWithParam<std::string> {};
+class OpFull : public Op {};
 
-TEST(OpFull, MatchesDoublePrecisionEverywhere) { check_all(std::numeric_limits<int64_t>::max()); }
+TEST_P(Op, MatchesDoublePrecision) { check(GetParam(), 64); }
+
+TEST_P(OpFull, MatchesDoublePrecisionEverywhere) { check(GetParam(), std::numeric_limits<int64_t>::max()); }
+
+INSTANTIATE_TEST_SUITE_P(Table, Op, testing::ValuesIn(op_families()), name_of_family);
+INSTANTIATE_TEST_SUITE_P(Table, OpFull, testing::ValuesIn(op_families()), name_of_family);
 
 }  // namespace
 }  // namespace tessera

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <numeric>
+#include <set>
 
 #include "runtime/cpu_engine.h"
 #include "tests/kernels/tensors.h"
@@ -9,6 +10,8 @@
 
 namespace tessera {
 namespace {
+
+std::string family_of(const OpCase& op_case) { return op_case.name.substr(0, op_case.name.find('/')); }
 
 Tensor uniform(const std::string& purpose, const Shape& shape, DType rounding, DType dtype, double least,
                double most, Stream stream) {
@@ -68,6 +71,20 @@ void fill_free_memory(const Outcome& like) {
 }
 
 }  // namespace
+
+std::vector<OpCase> op_cases_of(const std::string& family) {
+  std::vector<OpCase> cases = op_cases();
+  std::erase_if(cases, [&](const OpCase& op_case) { return family_of(op_case) != family; });
+  return cases;
+}
+
+std::vector<std::string> op_families() {
+  std::set<std::string> names;
+  for (const OpCase& op_case : op_cases()) names.insert(family_of(op_case));
+  return {names.begin(), names.end()};
+}
+
+std::string name_of_family(const testing::TestParamInfo<std::string>& family) { return family.param; }
 
 Outcome run_op(const OpCase& op_case, DType dtype, Stream stream) {
   const std::vector<Tensor> inputs = make_inputs(op_case, dtype, stream),

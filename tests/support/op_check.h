@@ -9,6 +9,11 @@
 
 namespace tessera {
 
+/// The entries of one family, so that a test takes them by itself: "attention" holds "attention/3x64" and others like it.
+std::vector<OpCase> op_cases_of(const std::string& family);
+std::vector<std::string> op_families();
+std::string name_of_family(const testing::TestParamInfo<std::string>& family);
+
 /// What a function and its backward gave on one device.
 struct Outcome {
   Tensor output;

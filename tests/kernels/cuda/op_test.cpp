@@ -1,22 +1,11 @@
 // Every entry of the op table on the simulated GPU, every checker on, under several schedules: value and gradient against
 // double precision, the same bits under every schedule, and no report.
-#include <set>
-
 #include "runtime/cuda_engine.h"
 #include "tests/simulated_gpu/control.h"
 #include "tests/support/op_check.h"
 
 namespace tessera {
 namespace {
-
-/// "attention" of "attention/3x64".
-std::string family(const OpCase& op_case) { return op_case.name.substr(0, op_case.name.find('/')); }
-
-std::vector<std::string> families() {
-  std::set<std::string> names;
-  for (const OpCase& op_case : op_cases()) names.insert(family(op_case));
-  return {names.begin(), names.end()};
-}
 
 class CudaOp : public testing::TestWithParam<std::string> {
  protected:
@@ -26,8 +15,7 @@ class CudaOp : public testing::TestWithParam<std::string> {
     options.seed = seed;
     options.lanes = lanes;
     simulated_gpu::set_options(options);
-    for (const OpCase& op_case : op_cases()) {
-      if (family(op_case) != GetParam()) continue;
+    for (const OpCase& op_case : op_cases_of(GetParam())) {
       for (DType dtype : op_case.dtypes()) {
         SCOPED_TRACE(str("seed ", seed, ", lanes ", lanes));
         CudaEngine engine(0);
@@ -49,9 +37,8 @@ TEST_P(CudaOpFull, MatchesUnderEverySchedule) {
   check(4, "independent", 256);
 }
 
-std::string name_of_family(const testing::TestParamInfo<std::string>& info) { return info.param; }
-INSTANTIATE_TEST_SUITE_P(Table, CudaOp, testing::ValuesIn(families()), name_of_family);
-INSTANTIATE_TEST_SUITE_P(Table, CudaOpFull, testing::ValuesIn(families()), name_of_family);
+INSTANTIATE_TEST_SUITE_P(Table, CudaOp, testing::ValuesIn(op_families()), name_of_family);
+INSTANTIATE_TEST_SUITE_P(Table, CudaOpFull, testing::ValuesIn(op_families()), name_of_family);
 
 }  // namespace
 }  // namespace tessera
