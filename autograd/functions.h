@@ -24,8 +24,10 @@ Var attention(const Var& q, const Var& k, const Var& v,
               std::span<const int64_t> segments);  ///< causal, scaled by head_dim^-1/2
 Var swiglu(const Var& gate, const Var& up);        ///< silu(gate) up
 Var add(const Var& a, const Var& b);
+Var subtract(const Var& a, const Var& b);  ///< a - b
 Var cast(const Var& x, DType dtype);
 Var sigmoid(const Var& x);
+Var silu(const Var& x);  ///< x sigmoid(x)
 Var reshape(const Var& x, Shape shape);
 Var concat(std::span<const Var> parts);  ///< 1-D f32 end to end
 

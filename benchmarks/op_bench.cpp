@@ -126,6 +126,21 @@ std::map<std::string, Make> pointwise() {
          const Tensor x = s.draw({kRows, kWidth}), y = Tensor::empty(x.shape(), DType::f32, s.stream);
          return Op{[=] { cast(x, y, s.stream); }, bytes_of({x, y})};
        }},
+      {"silu_forward",
+       [](const Setting& s) {
+         const Tensor x = s.draw({kRows, kWidth}), y = Tensor::like(x);
+         return Op{[=] { silu_forward(x, y, s.stream); }, bytes_of({x, y})};
+       }},
+      {"silu_backward",
+       [](const Setting& s) {
+         const Tensor x = s.draw({kRows, kWidth}), dy = s.draw({kRows, kWidth}), dx = Tensor::like(x);
+         return Op{[=] { silu_backward(x, dy, dx, s.stream); }, bytes_of({x, dy, dx})};
+       }},
+      {"subtract",
+       [](const Setting& s) {
+         const Tensor a = s.draw({kRows, kWidth}), b = s.draw({kRows, kWidth}), y = Tensor::like(a);
+         return Op{[=] { subtract(a, b, y, s.stream); }, bytes_of({a, b, y})};
+       }},
       {"swiglu_forward",
        [](const Setting& s) {
          const Tensor gate = s.draw({kRows, kHidden}), up = s.draw({kRows, kHidden}), y = Tensor::like(gate);

@@ -9,6 +9,11 @@
 
 namespace tessera::kernels {
 
+struct Argument {
+  const char* name;
+  const Tensor& tensor;
+};
+
 struct Check {
   const char* op;
   Stream stream;

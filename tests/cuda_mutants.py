@@ -36,7 +36,7 @@ TESTS = {
     ("rows", "permute", "invert", "expert_choice", "embedding"):
         "Table/CudaOp.*/gather:Table/CudaOp.*/combine*:Table/CudaOp.*/pick:Table/CudaOp.*/embedding:CudaRows.*",
     ("adamw", "fill", "random_fill", "pointwise", "rope", "swiglu"):
-        "Table/CudaOp.*/add:Table/CudaOp.*/cast:Table/CudaOp.*/sigmoid:Table/CudaOp.*/swiglu:Table/CudaOp.*/rope:CudaElementwise.*",
+        "Table/CudaOp.*/add:Table/CudaOp.*/cast:Table/CudaOp.*/sigmoid:Table/CudaOp.*/silu:Table/CudaOp.*/swiglu:Table/CudaOp.*/rope:CudaElementwise.*",
 }
 
 

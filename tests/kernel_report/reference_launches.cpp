@@ -56,7 +56,9 @@ void norms_and_pointwise(DType dtype, Stream stream) {
   run({heads()}, [&](Vars in) { return rope(in[0], at, 10000.0); });
   run({rows(), rows()}, [](Vars in) { return swiglu(in[0], in[1]); });
   run({rows(), rows()}, [](Vars in) { return add(in[0], in[1]); });
+  run({rows(), rows()}, [](Vars in) { return subtract(in[0], in[1]); });
   run({rows()}, [](Vars in) { return sigmoid(in[0]); });
+  run({rows()}, [](Vars in) { return silu(in[0]); });
   const DType other = dtype == DType::f32 ? DType::bf16 : DType::f32;
   run({rows()}, [&](Vars in) { return cast(in[0], other); });
   const Tensor tokens = ids(kRows, kVocab, stream);

@@ -100,6 +100,9 @@ void layer_norms(std::vector<Kernel>& all) {
 
 void pointwise(std::vector<Kernel>& all) {
   all.push_back({"add", [](const Run& r) { add(r.input("a"), r.input("b"), r.output(), r.stream); }});
+  all.push_back(
+      {"subtract", [](const Run& r) { subtract(r.input("a"), r.input("b"), r.output(), r.stream); }});
+  all.push_back({"negate", [](const Run& r) { negate(r.input("x"), r.output(), r.stream); }});
   all.push_back({"cast to f32", [](const Run& r) {
                    cast(r.input("x"), r.out.make({r.rows.count(), r.width}, DType::f32), r.stream);
                  }});
@@ -110,6 +113,10 @@ void pointwise(std::vector<Kernel>& all) {
       {"sigmoid_forward", [](const Run& r) { sigmoid_forward(r.input("x", 100), r.output(), r.stream); }});
   all.push_back({"sigmoid_backward",
                  [](const Run& r) { sigmoid_backward(r.input("y"), r.input("dy"), r.output(), r.stream); }});
+  all.push_back(
+      {"silu_forward", [](const Run& r) { silu_forward(r.input("x", 100), r.output(), r.stream); }});
+  all.push_back({"silu_backward",
+                 [](const Run& r) { silu_backward(r.input("x", 20), r.input("dy"), r.output(), r.stream); }});
   all.push_back({"swiglu_forward", [](const Run& r) {
                    swiglu_forward(r.input("gate", 20), r.input("up"), r.output(), r.stream);
                  }});

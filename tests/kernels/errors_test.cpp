@@ -56,11 +56,19 @@ TEST_F(Errors, Pointwise) {
   refuses("add", "y is missing", [&] { add(f32({6}), f32({6}), Tensor(), stream); });
   refuses("add", "a must be on meta:0, got cpu:0",
           [&] { add(f32({6}), f32({6}), f32({6}), Stream::meta()); });
+  refuses("subtract", "b must have 6 elements of f32, got [6] bf16",
+          [&] { subtract(f32({6}), half({6}), f32({6}), stream); });
+  refuses("negate", "y must have 2 elements of f32, got [2] bf16",
+          [&] { negate(f32({2}), half({2}), stream); });
   refuses("cast", "x must be f32 or bf16, got i32", [&] { cast(i32({1}), f32({1}), stream); });
   refuses("cast", "y must have 2 elements", [&] { cast(f32({2}), half({3}), stream); });
   refuses("sigmoid_forward", "y must have 2 elements", [&] { sigmoid_forward(f32({2}), f32({3}), stream); });
   refuses("sigmoid_backward", "dy must have 2 elements",
           [&] { sigmoid_backward(f32({2}), f32({3}), f32({2}), stream); });
+  refuses("silu_forward", "x must be f32 or bf16, got i32",
+          [&] { silu_forward(i32({1}), f32({1}), stream); });
+  refuses("silu_backward", "dx must have 2 elements",
+          [&] { silu_backward(f32({2}), f32({2}), f32({3}), stream); });
   refuses("swiglu_forward", "up must be [2, 3] f32, got [3, 2] f32", [&] {
     swiglu_forward(f32({2, 3}), f32({3, 2}), f32({2, 3}), stream);
   });

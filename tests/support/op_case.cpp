@@ -151,6 +151,14 @@ OpCase add_case(int64_t rows, int64_t cols) {
           {.terms = 1}};
 }
 
+OpCase subtract_case(int64_t rows, int64_t cols) {
+  return {size_name("subtract", {rows, cols}),
+          {{{rows, cols}}, {{rows, cols}}},
+          [](Vars in) { return subtract(in[0], in[1]); },
+          [](Truth in) { return reference::subtract(in[0], in[1]); },
+          {.terms = 1}};
+}
+
 OpCase cast_case(DType to, int64_t count) {
   const Roundings one{.terms = 1};
   return {str("cast/", to, "x", count),
@@ -168,6 +176,15 @@ OpCase sigmoid_case(int64_t rows, int64_t cols) {
           [](Vars in) { return sigmoid(in[0]); },
           [](Truth in) { return reference::sigmoid(in[0]); },
           {.terms = 5}};
+}
+
+// s takes five operations, the product one; dx one more for 1 - s, the fused one and two products.
+OpCase silu_case(int64_t rows, int64_t cols) {
+  return {size_name("silu", {rows, cols}),
+          {{{rows, cols}, {.terms = 9}}},
+          [](Vars in) { return silu(in[0]); },
+          [](Truth in) { return reference::silu(in[0]); },
+          {.terms = 6}};
 }
 
 OpCase reshape_case() {
@@ -337,7 +354,9 @@ void add_pointwise_cases(std::vector<OpCase>& cases) {
            {1, 1}, {1, 31}, {33, 1}, {31, 33}, {3, 127}, {129, 5}, {0, 7}}) {
     cases.push_back(swiglu_case(rows, cols));
     cases.push_back(add_case(rows, cols));
+    cases.push_back(subtract_case(rows, cols));
     cases.push_back(sigmoid_case(rows, cols));
+    cases.push_back(silu_case(rows, cols));
   }
   for (DType to : {DType::f32, DType::bf16})
     for (int64_t count : {1, 33, 127}) cases.push_back(cast_case(to, count));

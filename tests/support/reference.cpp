@@ -95,9 +95,21 @@ Values add(const Values& a, const Values& b) {
   return y;
 }
 
+Values subtract(const Values& a, const Values& b) {
+  Values y(a.size());
+  for (size_t i = 0; i < y.size(); ++i) y[i] = a[i] - b[i];
+  return y;
+}
+
 Values sigmoid(const Values& x) {
   Values y(x.size());
   for (size_t i = 0; i < y.size(); ++i) y[i] = 1 / (1 + std::exp(-x[i]));
+  return y;
+}
+
+Values silu(const Values& x) {
+  Values y(x.size());
+  for (size_t i = 0; i < y.size(); ++i) y[i] = x[i] / (1 + std::exp(-x[i]));
   return y;
 }
 

@@ -26,7 +26,9 @@ Values attention(const Values& q, const Values& k, const Values& v, Offsets segm
                  int64_t head_dim);
 Values swiglu(const Values& gate, const Values& up);
 Values add(const Values& a, const Values& b);
+Values subtract(const Values& a, const Values& b);
 Values sigmoid(const Values& x);
+Values silu(const Values& x);
 Values gather(const Values& x, Ids index, int64_t width);
 /// Slot s reads the column c with columns[c] <= s < columns[c + 1].
 Values pick(const Values& x, Ids index, Offsets columns);
