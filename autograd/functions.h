@@ -63,5 +63,8 @@ struct Loss {
 /// Next-token loss.  Backward overwrites the value of logits with its gradient.
 Loss cross_entropy(const Var& logits, const Tensor& targets, float scale,
                    float z_loss);  ///< [rows, vocab] f32, [rows] i32
+/// Loss of yes-or-no predictions: [1] f32, scale times the sum over all elements.
+Var binary_cross_entropy(const Var& logits, const Tensor& targets,
+                         float scale);  ///< [rows, cols] f32, [rows, cols] u8 in {0, 1}
 
 }  // namespace tessera

@@ -15,6 +15,7 @@
 #include "benchmarks/machine_limits.h"
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/binary_cross_entropy.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/exact_norm.h"
@@ -201,6 +202,31 @@ std::map<std::string, Make> updates() {
   };
 }
 
+/// In f32 whatever the setting, with dtotal 1.
+std::map<std::string, Make> binary_losses() {
+  const auto answers = [](const Setting& s) {
+    std::vector<uint8_t> values(kRows * kWidth);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = i % 3 == 0;
+    return Tensor::from(values, {kRows, kWidth}, s.stream);
+  };
+  return {
+      {"binary_cross_entropy_forward",
+       [=](const Setting& s) {
+         const Tensor logits = s.draw({kRows, kWidth}, DType::f32), targets = answers(s);
+         const Tensor total = Tensor::empty({1}, DType::f32, s.stream);
+         return Op{[=] { binary_cross_entropy_forward(logits, targets, total, 1, s.stream); },
+                   bytes_of({logits, targets})};
+       }},
+      {"binary_cross_entropy_backward",
+       [=](const Setting& s) {
+         const Tensor logits = s.draw({kRows, kWidth}, DType::f32), targets = answers(s);
+         const Tensor dtotal = Tensor::from(std::vector{1.0f}, {1}, s.stream), dlogits = Tensor::like(logits);
+         return Op{[=] { binary_cross_entropy_backward(logits, targets, dtotal, dlogits, 1, s.stream); },
+                   bytes_of({logits, targets, dlogits})};
+       }},
+  };
+}
+
 std::map<std::string, Make> routing() {
   return {
       {"embedding_backward",
@@ -322,6 +348,7 @@ const int registered = [] {
   add_benchmarks(pointwise(), both);
   add_benchmarks(routing(), both);
   add_benchmarks(updates(), {DType::f32});
+  add_benchmarks(binary_losses(), {DType::f32});
   add_benchmarks(attentions(), both);
   return 0;
 }();

@@ -96,6 +96,11 @@ void loss_and_optimizer(Stream stream) {
     const Var logits = tape.leaf(normal({kRows, kVocab}, DType::f32, stream), [](const Tensor&) {});
     tape.backward(cross_entropy(logits, targets, 1.0f / kRows, 1e-5f).total);
   }
+  std::vector<uint8_t> answers;
+  for (int64_t i = 0; i < kRows * kWidth; ++i) answers.push_back(i % 3 == 0);
+  const Tensor right = Tensor::from(answers, {kRows, kWidth}, stream);
+  run({normal({kRows, kWidth}, DType::f32, stream)},
+      [&](Vars in) { return binary_cross_entropy(in[0], right, 1.0f / kRows); });
   const Tensor value = normal({kRows * kWidth}, DType::f32, stream),
                grad = normal({kRows * kWidth}, DType::f32, stream);
   const float largest = kernels::largest_magnitude(grad, stream);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/adamw.h"
+#include "kernels/binary_cross_entropy.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/layer_norm.h"
@@ -214,6 +215,33 @@ void losses(std::vector<Kernel>& all) {
        }});
 }
 
+void binary_losses(std::vector<Kernel>& all) {
+  struct Predictions {
+    Tensor logits, targets;
+  };
+  const auto draw = [](const Run& r) {
+    std::vector<uint8_t> targets;
+    for (const int32_t one : r.numbers("targets", 0, 2).values<int32_t>())
+      targets.insert(targets.end(), static_cast<size_t>(r.width), static_cast<uint8_t>(one));
+    const Tensor logits = uniform_tensor("x", {Run::kRows, r.width}, DType::f32, r.stream, 30);
+    return Predictions{rows_of(logits, r.rows.begin, r.rows.end),
+                       Tensor::from(targets, {r.rows.count(), r.width}, r.stream)};
+  };
+  all.push_back({"binary_cross_entropy_forward",
+                 [=](const Run& r) {
+                   const auto [logits, targets] = draw(r);
+                   binary_cross_entropy_forward(logits, targets, r.out.make({1}, DType::f32), 0.01f,
+                                                r.stream);
+                 },
+                 0});
+  all.push_back({"binary_cross_entropy_backward", [=](const Run& r) {
+                   const auto [logits, targets] = draw(r);
+                   const Tensor dtotal = uniform_tensor("dtotal", {1}, DType::f32, r.stream);
+                   binary_cross_entropy_backward(logits, targets, dtotal,
+                                                 r.out.make(logits.shape(), DType::f32), 0.01f, r.stream);
+                 }});
+}
+
 std::vector<Kernel> kernels() {
   std::vector<Kernel> all;
   rms_norms(all);
@@ -221,6 +249,7 @@ std::vector<Kernel> kernels() {
   pointwise(all);
   rows_by_index(all);
   losses(all);
+  binary_losses(all);
   return all;
 }
 

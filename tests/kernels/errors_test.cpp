@@ -8,6 +8,7 @@
 
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/binary_cross_entropy.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/exact_norm.h"
@@ -161,6 +162,24 @@ TEST_F(Errors, CrossEntropy) {
   refuses("cross_entropy_backward", "log_sum must be [2] f32, got [3] f32", [&] {
     cross_entropy_backward(f32({2, 3}), i32({0, 1}), f32({3}), {}, stream);
   });
+}
+
+TEST_F(Errors, BinaryCrossEntropy) {
+  const Tensor right = Tensor::from(std::vector<uint8_t>{0, 1}, {2}, stream),
+               wrong = Tensor::from(std::vector<uint8_t>{1, 255}, {2}, stream);
+  refuses("binary_cross_entropy_forward", "logits must be [2] f32, got [2] bf16",
+          [&] { binary_cross_entropy_forward(half({2}), right, f32({1}), 1, stream); });
+  refuses("binary_cross_entropy_forward", "targets must be [2] u8, got [2] i32", [&] {
+    binary_cross_entropy_forward(f32({2}), i32({0, 1}), f32({1}), 1, stream);
+  });
+  refuses("binary_cross_entropy_forward", "total must be [1] f32, got [2] f32",
+          [&] { binary_cross_entropy_forward(f32({2}), right, f32({2}), 1, stream); });
+  refuses("binary_cross_entropy_forward", "targets[1] must be in [0, 2), got 255",
+          [&] { binary_cross_entropy_forward(f32({2}), wrong, f32({1}), 1, stream); });
+  refuses("binary_cross_entropy_backward", "targets[1] must be in [0, 2), got 255",
+          [&] { binary_cross_entropy_backward(f32({2}), wrong, f32({1}), f32({2}), 1, stream); });
+  refuses("binary_cross_entropy_backward", "dlogits must be [2] f32, got [3] f32",
+          [&] { binary_cross_entropy_backward(f32({2}), right, f32({1}), f32({3}), 1, stream); });
 }
 
 TEST_F(Errors, Embedding) {

@@ -1,5 +1,7 @@
 #include "tests/support/reference.h"
 
+#include <algorithm>
+
 namespace tessera::reference {
 namespace {
 
@@ -147,6 +149,13 @@ CrossEntropy cross_entropy(const Values& logits, Ids targets, int64_t vocab, dou
     loss.total += scale * (loss.nll[at(r)] + z_loss * loss.log_sum[at(r)] * loss.log_sum[at(r)]);
   }
   return loss;
+}
+
+double binary_cross_entropy(const Values& logits, Ids targets, double scale) {
+  double total = 0;
+  for (size_t i = 0; i < logits.size(); ++i)
+    total += scale * (std::log(1 + std::exp(logits[i])) - targets[i] * logits[i]);
+  return total;
 }
 
 double derivative(double& x, const std::function<double()>& value) {

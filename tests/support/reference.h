@@ -41,6 +41,9 @@ struct CrossEntropy {
 };
 CrossEntropy cross_entropy(const Values& logits, Ids targets, int64_t vocab, double scale, double z_loss);
 
+/// targets: 0 or 1.
+double binary_cross_entropy(const Values& logits, Ids targets, double scale);
+
 /// The derivative of value() by x: central differences of fourth order, with a step (2^-11) at which truncation and the
 /// rounding of doubles are both of the order of 1e-12 for functions that vary on a scale of 1.  x is restored.
 double derivative(double& x, const std::function<double()>& value);
