@@ -108,6 +108,13 @@ TEST_F(CudaElementwise, FillsHaveTheBitsOfTheProcessor) {
                        {.seed = 7, .purpose = Purpose("w"), .begin = int64_t{1} << 40, .deviation = 0.02f},
                        s);
          }});
+    expect_same_bits({str("fill_logistic of ", count),
+                      {},
+                      {unwritten({count}, DType::f32)},
+                      [](auto&, auto& out, Stream s) {
+                        fill_logistic(out[0], {.seed = 7, .purpose = Purpose("w"), .begin = int64_t{1} << 40},
+                                      s);
+                      }});
   }
 }
 
