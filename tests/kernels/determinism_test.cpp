@@ -159,6 +159,16 @@ void rows_by_index(std::vector<Kernel>& all) {
                    const Tensor x = uniform_tensor("x", {300, r.width}, r.dtype, r.stream);
                    gather(x, r.numbers("index", 0, 300), r.output(), r.stream);
                  }});
+  all.push_back({"store_rows",
+                 [](const Run& r) {
+                   std::vector<int32_t> index;
+                   for (int64_t row = r.rows.begin; row < r.rows.end; ++row)
+                     index.push_back(
+                         static_cast<int32_t>(7 * row % 1500));  // distinct: 7 does not divide 1500
+                   store_rows(r.input("x"), Tensor::from(index, {r.rows.count()}, r.stream),
+                              r.out.make({1500, r.width}, r.dtype), r.stream);
+                 },
+                 0});
   all.push_back({"combine",
                  [](const Run& r) {
                    const int64_t slots = r.rows.count(), rows = slots / 2 + 1;

@@ -207,6 +207,20 @@ TEST_F(Errors, Permute) {
   refuses("gather", "y must be [2, 4] f32, got [2, 5] f32", [&] {
     gather(f32({2, 4}), i32({0, 1}), f32({2, 5}), stream);
   });
+  const Tensor target = uniform_tensor("target", {2, 4}, DType::f32, stream), before = copy_of(target);
+  refuses("store_rows", "index[1] must be in [0, 2), got -1", [&] {
+    store_rows(f32({2, 4}), i32({0, -1}), target, stream);
+  });
+  refuses("store_rows", "index must be distinct, got 1 twice", [&] {
+    store_rows(f32({2, 4}), i32({1, 1}), target, stream);
+  });
+  EXPECT_TRUE(same_bits(target, before)) << "written before the check";
+  refuses("store_rows", "x must be [2, 4] f32, got [2, 5] f32", [&] {
+    store_rows(f32({2, 5}), i32({0, 1}), target, stream);
+  });
+  refuses("store_rows", "index must be [2] i32, got [1] i32", [&] {
+    store_rows(f32({2, 4}), i32({0}), target, stream);
+  });
   refuses("invert", "index[0] must be in [0, 2), got 2", [&] {
     invert(i32({2}), i32({0, 0, 0}), i32({0}), stream);
   });
