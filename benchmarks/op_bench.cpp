@@ -16,6 +16,7 @@
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
 #include "kernels/binary_cross_entropy.h"
+#include "kernels/cached_attention.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/exact_norm.h"
@@ -274,6 +275,38 @@ std::map<std::string, Make> routing() {
   };
 }
 
+/// One row of eight sequences, whose caches of 2048 positions are full.
+std::map<std::string, Make> decoding() {
+  constexpr int64_t kSequences = 8, kCapacity = 2048;
+  return {
+      {"cached_attention",
+       [](const Setting& s) {
+         const Shape cache{kSequences * kCapacity, kHeads, kWidth / kHeads};
+         const Tensor q = s.draw({kSequences, kHeads, kWidth / kHeads}), keys = s.draw(cache),
+                      values = s.draw(cache), y = Tensor::like(q);
+         std::vector<int32_t> each(kSequences);
+         for (int32_t i = 0; i < kSequences; ++i) each[static_cast<size_t>(i)] = i;
+         const Tensor sequence = Tensor::from(each, {kSequences}, s.stream);
+         const Tensor visible =
+             Tensor::from(std::vector<int32_t>(kSequences, kCapacity), {kSequences}, s.stream);
+         return Op{[=] {
+                     cached_attention({q, keys, values, sequence, visible, y}, kCapacity, s.stream);
+                   },
+                   bytes_of({keys, values})};
+       }},
+      {"store_rows",
+       [](const Setting& s) {
+         const Tensor x = s.draw({kRows, kWidth}), y = s.draw({2 * kRows, kWidth});
+         std::vector<int32_t> each(kRows);
+         for (int64_t row = 0; row < kRows; ++row)
+           each[static_cast<size_t>(row)] =
+               static_cast<int32_t>(random_permutation(1, Purpose("row"), 2 * kRows, row));
+         const Tensor index = Tensor::from(each, {kRows}, s.stream);
+         return Op{[=] { store_rows(x, index, y, s.stream); }, 2 * x.bytes()};
+       }},
+  };
+}
+
 struct AttentionSizes {
   int64_t length, head_dim;
 };
@@ -347,6 +380,7 @@ const int registered = [] {
   add_benchmarks(norms(), both);
   add_benchmarks(pointwise(), both);
   add_benchmarks(routing(), both);
+  add_benchmarks(decoding(), both);
   add_benchmarks(updates(), {DType::f32});
   add_benchmarks(binary_losses(), {DType::f32});
   add_benchmarks(attentions(), both);

@@ -5,8 +5,10 @@
 
 #include "autograd/functions.h"
 #include "autograd/optimizer.h"
+#include "kernels/cached_attention.h"
 #include "kernels/exact_norm.h"
 #include "kernels/fill.h"
+#include "kernels/permute.h"
 #include "kernels/random_fill.h"
 #include "runtime/cuda_engine.h"
 #include "runtime/random.h"
@@ -89,6 +91,27 @@ void experts(DType dtype, Stream stream) {
   run({scores}, [&](Vars in) { return pick(in[0], routing.index, offsets); });
 }
 
+/// Eight sequences, each with a cache of kRows, at their last position.
+void decoding(DType dtype, Stream stream) {
+  constexpr int64_t kSequences = 8;
+  const auto heads = [&](int64_t rows) { return normal({rows, kHeads, kHeadDim}, dtype, stream); };
+  const Tensor q = heads(kSequences), keys = heads(kSequences * kRows), values = heads(kSequences * kRows);
+  std::vector<int32_t> sequence, at;
+  for (int32_t s = 0; s < kSequences; ++s) {
+    sequence.push_back(s);
+    at.push_back((s + 1) * int32_t{kRows} - 1);
+  }
+  const Tensor last = Tensor::from(at, {kSequences}, stream);
+  const auto rows = [](const Tensor& tensor) {
+    return tensor.reshape({tensor.shape()[0], kHeads * kHeadDim});
+  };
+  kernels::store_rows(rows(heads(kSequences)), last, rows(keys), stream);
+  const Tensor visible = Tensor::from(std::vector<int32_t>(kSequences, kRows), {kSequences}, stream);
+  kernels::cached_attention(
+      {q, keys, values, Tensor::from(sequence, {kSequences}, stream), visible, Tensor::like(q)}, kRows,
+      stream);
+}
+
 void loss_and_optimizer(Stream stream) {
   const Tensor targets = ids(kRows, kVocab, stream);
   {
@@ -122,6 +145,7 @@ int main() {
       norms_and_pointwise(dtype, stream);
       products_and_attention(dtype, stream);
       experts(dtype, stream);
+      decoding(dtype, stream);
     }
     loss_and_optimizer(stream);
     engine.synchronize();

@@ -9,6 +9,7 @@
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
 #include "kernels/binary_cross_entropy.h"
+#include "kernels/cached_attention.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/exact_norm.h"
@@ -146,6 +147,50 @@ TEST_F(Errors, Attention) {
   });
   refuses("attention_backward", "dv is missing", [&] {
     attention_backward({x, x, x, x, log_sum, x, x, x, Tensor()}, {good}, stream);
+  });
+}
+
+TEST_F(Errors, CachedAttention) {
+  const Tensor cache = f32({6, 2, 8}), q = f32({2, 2, 8}),
+               y = uniform_tensor("y", {2, 2, 8}, DType::f32, stream), before = copy_of(y);
+  const auto attend = [&](const Tensor& sequence, const Tensor& visible, int64_t capacity) {
+    cached_attention({q, cache, cache, sequence, visible, y}, capacity, stream);
+  };
+  refuses("cached_attention", "visible[1] must be in [1, 4), got 4", [&] {
+    attend(i32({0, 1}), i32({1, 4}), 3);
+  });
+  refuses("cached_attention", "visible[0] must be in [1, 4), got 0", [&] {
+    attend(i32({0, 1}), i32({0, 3}), 3);
+  });
+  refuses("cached_attention", "sequence[1] must be in [0, 2), got 2", [&] {
+    attend(i32({0, 2}), i32({1, 3}), 3);
+  });
+  refuses("cached_attention", "sequence must be [2] i32, got [3] i32", [&] {
+    attend(i32({0, 1, 1}), i32({1, 3}), 3);
+  });
+  refuses("cached_attention", "visible must be [2] i32, got [1] i32", [&] {
+    attend(i32({0, 1}), i32({1}), 3);
+  });
+  refuses("cached_attention", "keys must be whole sequences of capacity 4, got [6, 2, 8]", [&] {
+    attend(i32({0, 1}), i32({1, 1}), 4);
+  });
+  refuses("cached_attention", "keys must be whole sequences of capacity 0", [&] {
+    attend(i32({0, 1}), i32({1, 1}), 0);
+  });
+  EXPECT_TRUE(same_bits(y, before)) << "written before the check";
+  const Tensor one = i32({0, 0}), see = i32({1, 1});
+  refuses("cached_attention", "keys must be [6, 2, 8] f32, got [6, 1, 8] f32", [&] {
+    cached_attention({q, f32({6, 1, 8}), cache, one, see, y}, 3, stream);
+  });
+  refuses("cached_attention", "values must be [6, 2, 8] f32, got [5, 2, 8] f32", [&] {
+    cached_attention({q, cache, f32({5, 2, 8}), one, see, y}, 3, stream);
+  });
+  refuses("cached_attention", "y must be [2, 2, 8] f32, got [2, 2, 8] bf16", [&] {
+    cached_attention({q, cache, cache, one, see, half({2, 2, 8})}, 3, stream);
+  });
+  refuses("cached_attention", "head_dim must be in [1, 512], got [1, 1, 513]", [&] {
+    const Tensor wide = f32({1, 1, 513});
+    cached_attention({wide, wide, wide, i32({0}), i32({1}), wide}, 1, stream);
   });
 }
 

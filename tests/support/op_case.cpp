@@ -335,6 +335,7 @@ std::vector<OpCase> op_cases() {
   add_pointwise_cases(cases);
   add_routing_cases(cases);
   add_loss_cases(cases);
+  add_cache_cases(cases);
   return cases;
 }
 

@@ -33,5 +33,6 @@ inline Ids random_ids(const char* purpose, int64_t count, int64_t bound) {
 inline int64_t additions(int64_t summands) { return std::max<int64_t>(summands - 1, 0); }
 
 void add_loss_cases(std::vector<OpCase>& cases);
+void add_cache_cases(std::vector<OpCase>& cases);
 
 }  // namespace tessera::op_table
