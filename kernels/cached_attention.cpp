@@ -37,7 +37,7 @@ void cached_attention(const CachedAttention& tensors, int64_t capacity, Stream s
   const auto& [q, keys, values, sequence, visible, y] = tensors;
   check.floats("q", q, 3);
   const Shape& shape = q.shape();
-  TESSERA_CHECK(1 <= shape[2] && shape[2] <= 512, check.op, ": head_dim must be in [1, 512], got ", shape);
+  TESSERA_CHECK(1 <= shape[2] && shape[2] <= 256, check.op, ": head_dim must be in [1, 256], got ", shape);
   check.floats("keys", keys, 3);
   check.tensor("keys", keys, {keys.shape()[0], shape[1], shape[2]}, q.dtype());
   check.tensor("values", values, keys.shape(), q.dtype());

@@ -14,7 +14,7 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kChunk = 64;  // keys of a warp: long sequences keep a whole GPU busy with few rows
-constexpr int kMostHeadDim = 512;
+constexpr int kMostHeadDim = 256;
 
 /// One item is one head of one row.  outputs, statistics: of each item and chunk, what merge_chunks wants.
 template <class T>

@@ -5,7 +5,7 @@
 //   y[r] = sum_j p[r, j] values[sequence[r] capacity + j],   head by head
 //
 // q, y [rows, heads, head_dim]; keys, values [sequences capacity, heads, head_dim], row s capacity + j for position j of
-// sequence s; f32 or bf16, all the same; 1 <= head_dim <= 512
+// sequence s; f32 or bf16, all the same; 1 <= head_dim <= 256
 // sequence, visible [rows] i32, in [0, sequences) and [1, capacity].  Rows of keys and values that no query sees are not
 // read.  Sums are in f32, over chunks of keys that the number of visible keys alone decides, with a running maximum.
 // The bits of a row do not depend on the other rows, nor on capacity or where its sequence lies.

@@ -188,8 +188,8 @@ TEST_F(Errors, CachedAttention) {
   refuses("cached_attention", "y must be [2, 2, 8] f32, got [2, 2, 8] bf16", [&] {
     cached_attention({q, cache, cache, one, see, half({2, 2, 8})}, 3, stream);
   });
-  refuses("cached_attention", "head_dim must be in [1, 512], got [1, 1, 513]", [&] {
-    const Tensor wide = f32({1, 1, 513});
+  refuses("cached_attention", "head_dim must be in [1, 256], got [1, 1, 257]", [&] {
+    const Tensor wide = f32({1, 1, 257});
     cached_attention({wide, wide, wide, i32({0}), i32({1}), wide}, 1, stream);
   });
 }

@@ -72,7 +72,7 @@ void add_cache_cases(std::vector<OpCase>& cases) {
   cases.push_back(cached_attention_case({{1, 63}, {1, 64}, {0, 65}, {0, 200}}, 200, 2, 64));
   cases.push_back(cached_attention_case({{1, 33}}, 65, 1, 128));
   cases.push_back(cached_attention_case({{0, 31}}, 31, 1, 129));
-  cases.push_back(cached_attention_case({{0, 7}}, 9, 2, 264));
+  cases.push_back(cached_attention_case({{0, 7}}, 9, 2, 256));
   cases.push_back(cached_attention_case({}, 5, 3, 8));
 }
 

@@ -52,8 +52,8 @@ TEST_F(CudaCachedAttention, IsThatOfTheProcessor) {
     for (const int64_t head_dim : {2, 8, 24, 40, 64, 128})
       expect_like_cpu_for({{1, 0, 1}, {64, 31, 65}, 2, 65, 2, head_dim, dtype});
     expect_like_cpu_for({{0, 2, 0, 1}, {200, 129, 3, 63}, 3, 200, 3, 16, dtype});
-    expect_like_cpu_for({{1}, {66}, 2, 70, 1, 260, dtype});
-    expect_like_cpu_for({{0}, {5}, 1, 6, 2, 512, dtype});
+    expect_like_cpu_for({{1}, {66}, 2, 70, 1, 132, dtype});
+    expect_like_cpu_for({{0}, {5}, 1, 6, 2, 256, dtype});
   }
 }
 
