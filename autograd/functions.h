@@ -24,8 +24,10 @@ Var attention(const Var& q, const Var& k, const Var& v,
               std::span<const int64_t> segments);  ///< causal, scaled by head_dim^-1/2
 Var swiglu(const Var& gate, const Var& up);        ///< silu(gate) up
 Var add(const Var& a, const Var& b);
+Var subtract(const Var& a, const Var& b);  ///< a - b
 Var cast(const Var& x, DType dtype);
 Var sigmoid(const Var& x);
+Var silu(const Var& x);  ///< x sigmoid(x)
 Var reshape(const Var& x, Shape shape);
 Var concat(std::span<const Var> parts);  ///< 1-D f32 end to end
 
@@ -61,5 +63,8 @@ struct Loss {
 /// Next-token loss.  Backward overwrites the value of logits with its gradient.
 Loss cross_entropy(const Var& logits, const Tensor& targets, float scale,
                    float z_loss);  ///< [rows, vocab] f32, [rows] i32
+/// Loss of yes-or-no predictions: [1] f32, scale times the sum over all elements.
+Var binary_cross_entropy(const Var& logits, const Tensor& targets,
+                         float scale);  ///< [rows, cols] f32, [rows, cols] u8 in {0, 1}
 
 }  // namespace tessera

@@ -1,5 +1,6 @@
-// The loss and its rule.
+// Losses and their rules.
 #include "autograd/functions.h"
+#include "kernels/binary_cross_entropy.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/total_loss.h"
 
@@ -21,6 +22,20 @@ Loss cross_entropy(const Var& logits, const Tensor& targets, float scale, float 
                           }}},
                         {.bytes = logits.value().bytes()});
   return {recorded, nll, log_sum};
+}
+
+Var binary_cross_entropy(const Var& logits, const Tensor& targets, float scale) {
+  const Stream stream = logits.stream();
+  Tensor total = Tensor::empty({1}, DType::f32, stream);
+  kernels::binary_cross_entropy_forward(logits.value(), targets, total, scale, stream);
+  return record("binary_cross_entropy", total,
+                {{logits,
+                  [logits = logits.value(), targets, scale, stream](const Tensor& dtotal) {
+                    Tensor dlogits = Tensor::like(logits);
+                    kernels::binary_cross_entropy_backward(logits, targets, dtotal, dlogits, scale, stream);
+                    return dlogits;
+                  }}},
+                {.bytes = logits.value().bytes() + targets.bytes()});
 }
 
 }  // namespace tessera

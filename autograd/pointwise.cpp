@@ -41,6 +41,21 @@ Var add(const Var& a, const Var& b) {
   return record("add", y, {{a, pass}, {b, pass}}, {.bytes = 3 * y.bytes()});
 }
 
+Var subtract(const Var& a, const Var& b) {
+  const Stream stream = a.stream();
+  Tensor y = Tensor::like(a.value());
+  kernels::subtract(a.value(), b.value(), y, stream);
+  return record("subtract", y,
+                {{a, [](const Tensor& dy) { return dy; }},
+                 {b,
+                  [stream](const Tensor& dy) {
+                    Tensor db = Tensor::like(dy);
+                    kernels::negate(dy, db, stream);
+                    return db;
+                  }}},
+                {.bytes = 3 * y.bytes()});
+}
+
 Var cast(const Var& x, DType dtype) {
   if (x.dtype() == dtype) return x;
   const Stream stream = x.stream();
@@ -65,6 +80,20 @@ Var sigmoid(const Var& x) {
                   [y, stream](const Tensor& dy) {
                     Tensor dx = Tensor::like(dy);
                     kernels::sigmoid_backward(y, dy, dx, stream);
+                    return dx;
+                  }}},
+                {.bytes = 2 * y.bytes()});
+}
+
+Var silu(const Var& x) {
+  const Stream stream = x.stream();
+  Tensor y = Tensor::like(x.value());
+  kernels::silu_forward(x.value(), y, stream);
+  return record("silu", y,
+                {{x,
+                  [x = x.value(), stream](const Tensor& dy) {
+                    Tensor dx = Tensor::like(dy);
+                    kernels::silu_backward(x, dy, dx, stream);
                     return dx;
                   }}},
                 {.bytes = 2 * y.bytes()});

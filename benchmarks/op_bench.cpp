@@ -15,6 +15,8 @@
 #include "benchmarks/machine_limits.h"
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/binary_cross_entropy.h"
+#include "kernels/cached_attention.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/exact_norm.h"
@@ -126,6 +128,21 @@ std::map<std::string, Make> pointwise() {
          const Tensor x = s.draw({kRows, kWidth}), y = Tensor::empty(x.shape(), DType::f32, s.stream);
          return Op{[=] { cast(x, y, s.stream); }, bytes_of({x, y})};
        }},
+      {"silu_forward",
+       [](const Setting& s) {
+         const Tensor x = s.draw({kRows, kWidth}), y = Tensor::like(x);
+         return Op{[=] { silu_forward(x, y, s.stream); }, bytes_of({x, y})};
+       }},
+      {"silu_backward",
+       [](const Setting& s) {
+         const Tensor x = s.draw({kRows, kWidth}), dy = s.draw({kRows, kWidth}), dx = Tensor::like(x);
+         return Op{[=] { silu_backward(x, dy, dx, s.stream); }, bytes_of({x, dy, dx})};
+       }},
+      {"subtract",
+       [](const Setting& s) {
+         const Tensor a = s.draw({kRows, kWidth}), b = s.draw({kRows, kWidth}), y = Tensor::like(a);
+         return Op{[=] { subtract(a, b, y, s.stream); }, bytes_of({a, b, y})};
+       }},
       {"swiglu_forward",
        [](const Setting& s) {
          const Tensor gate = s.draw({kRows, kHidden}), up = s.draw({kRows, kHidden}), y = Tensor::like(gate);
@@ -186,6 +203,31 @@ std::map<std::string, Make> updates() {
   };
 }
 
+/// In f32 whatever the setting, with dtotal 1.
+std::map<std::string, Make> binary_losses() {
+  const auto answers = [](const Setting& s) {
+    std::vector<uint8_t> values(kRows * kWidth);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = i % 3 == 0;
+    return Tensor::from(values, {kRows, kWidth}, s.stream);
+  };
+  return {
+      {"binary_cross_entropy_forward",
+       [=](const Setting& s) {
+         const Tensor logits = s.draw({kRows, kWidth}, DType::f32), targets = answers(s);
+         const Tensor total = Tensor::empty({1}, DType::f32, s.stream);
+         return Op{[=] { binary_cross_entropy_forward(logits, targets, total, 1, s.stream); },
+                   bytes_of({logits, targets})};
+       }},
+      {"binary_cross_entropy_backward",
+       [=](const Setting& s) {
+         const Tensor logits = s.draw({kRows, kWidth}, DType::f32), targets = answers(s);
+         const Tensor dtotal = Tensor::from(std::vector{1.0f}, {1}, s.stream), dlogits = Tensor::like(logits);
+         return Op{[=] { binary_cross_entropy_backward(logits, targets, dtotal, dlogits, 1, s.stream); },
+                   bytes_of({logits, targets, dlogits})};
+       }},
+  };
+}
+
 std::map<std::string, Make> routing() {
   return {
       {"embedding_backward",
@@ -229,6 +271,38 @@ std::map<std::string, Make> routing() {
                      expert_choice(scores, candidates, chosen, {0, pools, counts}, s.stream);
                    },
                    bytes_of({scores, chosen})};
+       }},
+  };
+}
+
+/// One row of eight sequences, whose caches of 2048 positions are full.
+std::map<std::string, Make> decoding() {
+  constexpr int64_t kSequences = 8, kCapacity = 2048;
+  return {
+      {"cached_attention",
+       [](const Setting& s) {
+         const Shape cache{kSequences * kCapacity, kHeads, kWidth / kHeads};
+         const Tensor q = s.draw({kSequences, kHeads, kWidth / kHeads}), keys = s.draw(cache),
+                      values = s.draw(cache), y = Tensor::like(q);
+         std::vector<int32_t> each(kSequences);
+         for (int32_t i = 0; i < kSequences; ++i) each[static_cast<size_t>(i)] = i;
+         const Tensor sequence = Tensor::from(each, {kSequences}, s.stream);
+         const Tensor visible =
+             Tensor::from(std::vector<int32_t>(kSequences, kCapacity), {kSequences}, s.stream);
+         return Op{[=] {
+                     cached_attention({q, keys, values, sequence, visible, y}, kCapacity, s.stream);
+                   },
+                   bytes_of({keys, values})};
+       }},
+      {"store_rows",
+       [](const Setting& s) {
+         const Tensor x = s.draw({kRows, kWidth}), y = s.draw({2 * kRows, kWidth});
+         std::vector<int32_t> each(kRows);
+         for (int64_t row = 0; row < kRows; ++row)
+           each[static_cast<size_t>(row)] =
+               static_cast<int32_t>(random_permutation(1, Purpose("row"), 2 * kRows, row));
+         const Tensor index = Tensor::from(each, {kRows}, s.stream);
+         return Op{[=] { store_rows(x, index, y, s.stream); }, 2 * x.bytes()};
        }},
   };
 }
@@ -306,7 +380,9 @@ const int registered = [] {
   add_benchmarks(norms(), both);
   add_benchmarks(pointwise(), both);
   add_benchmarks(routing(), both);
+  add_benchmarks(decoding(), both);
   add_benchmarks(updates(), {DType::f32});
+  add_benchmarks(binary_losses(), {DType::f32});
   add_benchmarks(attentions(), both);
   return 0;
 }();

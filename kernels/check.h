@@ -9,6 +9,11 @@
 
 namespace tessera::kernels {
 
+struct Argument {
+  const char* name;
+  const Tensor& tensor;
+};
+
 struct Check {
   const char* op;
   Stream stream;
@@ -48,11 +53,12 @@ struct Check {
   }
 
   /// Throws Error unless every value is in [least, bound).
-  void values(const char* name, std::span<const int32_t> values, int64_t least, int64_t bound) const {
+  template <class Integer>
+  void values(const char* name, std::span<Integer> values, int64_t least, int64_t bound) const {
     const auto wrong =
-        std::find_if(values.begin(), values.end(), [=](int32_t v) { return v < least || v >= bound; });
+        std::find_if(values.begin(), values.end(), [=](int64_t v) { return v < least || v >= bound; });
     TESSERA_CHECK(wrong == values.end(), op, ": ", name, "[", wrong - values.begin(), "] must be in [", least,
-                  ", ", bound, "), got ", *wrong);
+                  ", ", bound, "), got ", int64_t{*wrong});
   }
 
   /// Throws Error unless the numbers run from 0 to last and never decrease.

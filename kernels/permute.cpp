@@ -1,8 +1,11 @@
 #include "kernels/permute.h"
 
+#include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <span>
+#include <vector>
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
@@ -13,11 +16,6 @@
 
 namespace tessera::kernels {
 namespace {
-
-struct Argument {
-  const char* name;
-  const Tensor& tensor;
-};
 
 void check_pick(const Check& check, Argument matrix, Argument slots, const Tensor& index,
                 std::span<const int64_t> columns) {
@@ -40,14 +38,32 @@ void for_each_pick(std::span<const int32_t> index, std::span<const int64_t> colu
     for (int64_t slot = columns[col]; slot < columns[col + 1]; ++slot) body(slot, index[slot] * cols + col);
 }
 
+/// all: whose rows the index counts; some: with a row for every number of it.
+void check_rows(const Check& check, Argument all, const Tensor& index, Argument some) {
+  check.floats(all.name, all.tensor, 2);
+  check.floats(some.name, some.tensor, 2);
+  check.tensor(some.name, some.tensor, {some.tensor.shape()[0], all.tensor.shape()[1]}, all.tensor.dtype());
+  check.tensor("index", index, {some.tensor.shape()[0]}, DType::i32);
+}
+
+/// y[to(s)] = x[from(s)] for every slot s.
+template <class From, class To>
+void copy_rows(const Tensor& x, const From& from, const Tensor& y, const To& to, int64_t slots,
+               Stream stream) {
+  const int64_t width = x.shape()[1], row_bytes = width * bytes_of(x.dtype());
+  const char* const source = static_cast<const char*>(x.bytes_data());
+  char* const target = static_cast<char*>(y.bytes_data());
+  cpu::parallel_for(stream, slots, cpu::task_rows(width), [&](int64_t begin, int64_t end) {
+    for (int64_t slot = begin; slot < end; ++slot)
+      std::memcpy(target + to(slot) * row_bytes, source + from(slot) * row_bytes,
+                  static_cast<size_t>(row_bytes));
+  });
+}
+
 }  // namespace
 
 void gather(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream) {
-  const Check check{"gather", stream};
-  check.floats("x", x, 2);
-  check.floats("y", y, 2);
-  check.tensor("y", y, {y.shape()[0], x.shape()[1]}, x.dtype());
-  check.tensor("index", index, {y.shape()[0]}, DType::i32);
+  check_rows({"gather", stream}, {"x", x}, index, {"y", y});
   on_backend(stream, [&]<Backend B>() { gather<B>(x, index, y, stream); });
 }
 
@@ -55,14 +71,28 @@ template <>
 void gather<Backend::cpu>(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream) {
   TraceRange range(engine_of(stream).trace, "gather");
   Check{"gather", stream}.values("index", index.values<int32_t>(), 0, x.shape()[0]);
-  const int64_t width = x.shape()[1], row_bytes = width * bytes_of(x.dtype());
   const int32_t* const rows = index.data<int32_t>();
-  const char* const from = static_cast<const char*>(x.bytes_data());
-  char* const to = static_cast<char*>(y.bytes_data());
-  cpu::parallel_for(stream, index.count(), cpu::task_rows(width), [&](int64_t begin, int64_t end) {
-    for (int64_t slot = begin; slot < end; ++slot)
-      std::memcpy(to + slot * row_bytes, from + rows[slot] * row_bytes, static_cast<size_t>(row_bytes));
-  });
+  copy_rows(
+      x, [=](int64_t slot) { return int64_t{rows[slot]}; }, y, std::identity(), index.count(), stream);
+}
+
+void store_rows(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream) {
+  check_rows({"store_rows", stream}, {"y", y}, index, {"x", x});
+  on_backend(stream, [&]<Backend B>() { store_rows<B>(x, index, y, stream); });
+}
+
+template <>
+void store_rows<Backend::cpu>(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream) {
+  TraceRange range(engine_of(stream).trace, "store_rows");
+  const Check check{"store_rows", stream};
+  check.values("index", index.values<int32_t>(), 0, y.shape()[0]);
+  std::vector<int32_t> sorted = index.to_vector<int32_t>();
+  std::sort(sorted.begin(), sorted.end());
+  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+  TESSERA_CHECK(twice == sorted.end(), check.op, ": index must be distinct, got ", *twice, " twice");
+  const int32_t* const rows = index.data<int32_t>();
+  copy_rows(
+      x, std::identity(), y, [=](int64_t slot) { return int64_t{rows[slot]}; }, index.count(), stream);
 }
 
 void invert(const Tensor& index, const Tensor& offsets, const Tensor& slots, Stream stream) {

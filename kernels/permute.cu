@@ -101,6 +101,11 @@ void gather<Backend::cuda>(const Tensor& x, const Tensor& index, const Tensor& y
 }
 
 template <>
+void store_rows<Backend::cuda>(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream) {
+  place_rows("store_rows", x, index, y, stream);
+}
+
+template <>
 void pick<Backend::cuda>(const Tensor& x, const Tensor& index, std::span<const int64_t> columns,
                          const Tensor& y, Stream stream) {
   launch_picked("pick", &pick_elements, index, columns, x.shape()[0], x.data<float>(), y.data<float>(),

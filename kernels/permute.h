@@ -3,6 +3,7 @@
 // slots[offsets[r] .. offsets[r + 1]), in increasing order (which is expert order); a row may have none or several.
 //
 //   gather             y[s] = x[index[s]]
+//   store_rows         y[index[s]] = x[s]; the other rows of y stay as they are
 //   combine            y[r] = sum over slots s of row r, in order, of gates[s] x[s]; added in f32, rounded once
 //   combine_backward   dx[s] = gates[s] dy[index[s]],   dgates[s] = dy[index[s]] . x[s]
 //   pick               y[s] = x[index[s], c(s)] for single elements, c(s) the column with columns[c] <= s < columns[c + 1]
@@ -13,6 +14,7 @@
 // empty handles: then gates are 1.  index, slots [slots] i32, offsets [rows + 1] i32.
 // pick: x, dx [rows, cols] f32, y, dy [slots] f32; columns: cols + 1 slot numbers from 0 to slots, not decreasing, host;
 // an index occurs once per column.
+// store_rows: the numbers of index are distinct, which a GPU does not check.
 // Throws Error on a shape or dtype mismatch and on an index out of range; on a GPU the stream throws it later (README.md).
 
 #include <span>
@@ -24,6 +26,8 @@ namespace tessera::kernels {
 template <Backend B>
 void gather(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
 template <Backend B>
+void store_rows(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
+template <Backend B>
 void invert(const Tensor& index, const Tensor& offsets, const Tensor& slots, Stream stream);
 template <Backend B>
 void pick(const Tensor& x, const Tensor& index, std::span<const int64_t> columns, const Tensor& y,
@@ -33,6 +37,7 @@ void pick_backward(const Tensor& dy, const Tensor& index, std::span<const int64_
                    Stream stream);
 
 void gather(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
+void store_rows(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream);
 void invert(const Tensor& index, const Tensor& offsets, const Tensor& slots, Stream stream);
 void pick(const Tensor& x, const Tensor& index, std::span<const int64_t> columns, const Tensor& y,
           Stream stream);

@@ -1,5 +1,7 @@
 #include "kernels/pointwise.h"
 
+#include <initializer_list>
+
 #include "kernels/backend.h"
 #include "kernels/check.h"
 #include "kernels/cpu/parallel_for.h"
@@ -8,23 +10,61 @@
 #include "kernels/cpu/each_isa.h"
 
 namespace tessera::kernels {
+namespace {
+
+/// The first f32 or bf16, the others of its count and dtype.
+void check_alike(const Check& check, Argument first, std::initializer_list<Argument> others) {
+  check.floats(first.name, first.tensor);
+  for (const Argument& other : others)
+    check.count(other.name, other.tensor, first.tensor.count(), first.tensor.dtype());
+}
+
+/// Calls range(inputs..., y, count) for parts of tensors of T on the stream's threads.
+template <class T, class Range, class... Inputs>
+void run_ranges(const char* name, Range* range, Stream stream, const Tensor& y, const Inputs&... inputs) {
+  TraceRange trace(engine_of(stream).trace, name);
+  cpu::parallel_for(stream, y.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
+    range(inputs.template data<T>() + begin..., y.data<T>() + begin, end - begin);
+  });
+}
+
+}  // namespace
 
 void add(const Tensor& a, const Tensor& b, const Tensor& y, Stream stream) {
-  const Check check{"add", stream};
-  check.floats("a", a);
-  check.count("b", b, a.count(), a.dtype());
-  check.count("y", y, a.count(), a.dtype());
+  check_alike({"add", stream}, {"a", a}, {{"b", b}, {"y", y}});
   on_backend(stream, [&]<Backend B>() { add<B>(a, b, y, stream); });
 }
 
 template <>
 void add<Backend::cpu>(const Tensor& a, const Tensor& b, const Tensor& y, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "add");
-  visit_float(a.dtype(), [&]<class T>() {
-    auto* const sum = cpu::select(stream, avx2::add_range<T>, avx512::add_range<T>);
-    cpu::parallel_for(stream, a.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
-      sum(a.data<T>() + begin, b.data<T>() + begin, y.data<T>() + begin, end - begin);
-    });
+  visit_float(y.dtype(), [&]<class T>() {
+    run_ranges<T>("add", cpu::select(stream, avx2::add_range<T>, avx512::add_range<T>), stream, y, a, b);
+  });
+}
+
+void subtract(const Tensor& a, const Tensor& b, const Tensor& y, Stream stream) {
+  check_alike({"subtract", stream}, {"a", a}, {{"b", b}, {"y", y}});
+  on_backend(stream, [&]<Backend B>() { subtract<B>(a, b, y, stream); });
+}
+
+template <>
+void subtract<Backend::cpu>(const Tensor& a, const Tensor& b, const Tensor& y, Stream stream) {
+  visit_float(y.dtype(), [&]<class T>() {
+    auto* const range = cpu::select(stream, avx2::subtract_range<T>, avx512::subtract_range<T>);
+    run_ranges<T>("subtract", range, stream, y, a, b);
+  });
+}
+
+void negate(const Tensor& x, const Tensor& y, Stream stream) {
+  check_alike({"negate", stream}, {"x", x}, {{"y", y}});
+  on_backend(stream, [&]<Backend B>() { negate<B>(x, y, stream); });
+}
+
+template <>
+void negate<Backend::cpu>(const Tensor& x, const Tensor& y, Stream stream) {
+  visit_float(y.dtype(), [&]<class T>() {
+    auto* const range = cpu::select(stream, avx2::negate_range<T>, avx512::negate_range<T>);
+    run_ranges<T>("negate", range, stream, y, x);
   });
 }
 
@@ -50,41 +90,55 @@ void cast<Backend::cpu>(const Tensor& x, const Tensor& y, Stream stream) {
 }
 
 void sigmoid_forward(const Tensor& x, const Tensor& y, Stream stream) {
-  const Check check{"sigmoid_forward", stream};
-  check.floats("x", x);
-  check.count("y", y, x.count(), x.dtype());
+  check_alike({"sigmoid_forward", stream}, {"x", x}, {{"y", y}});
   on_backend(stream, [&]<Backend B>() { sigmoid_forward<B>(x, y, stream); });
 }
 
 template <>
 void sigmoid_forward<Backend::cpu>(const Tensor& x, const Tensor& y, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "sigmoid_forward");
-  visit_float(x.dtype(), [&]<class T>() {
-    auto* const forward =
-        cpu::select(stream, avx2::sigmoid_forward_range<T>, avx512::sigmoid_forward_range<T>);
-    cpu::parallel_for(stream, x.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
-      forward(x.data<T>() + begin, y.data<T>() + begin, end - begin);
-    });
+  visit_float(y.dtype(), [&]<class T>() {
+    auto* const range = cpu::select(stream, avx2::sigmoid_forward_range<T>, avx512::sigmoid_forward_range<T>);
+    run_ranges<T>("sigmoid_forward", range, stream, y, x);
   });
 }
 
 void sigmoid_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, Stream stream) {
-  const Check check{"sigmoid_backward", stream};
-  check.floats("y", y);
-  check.count("dy", dy, y.count(), y.dtype());
-  check.count("dx", dx, y.count(), y.dtype());
+  check_alike({"sigmoid_backward", stream}, {"y", y}, {{"dy", dy}, {"dx", dx}});
   on_backend(stream, [&]<Backend B>() { sigmoid_backward<B>(y, dy, dx, stream); });
 }
 
 template <>
 void sigmoid_backward<Backend::cpu>(const Tensor& y, const Tensor& dy, const Tensor& dx, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "sigmoid_backward");
-  visit_float(y.dtype(), [&]<class T>() {
-    auto* const backward =
+  visit_float(dx.dtype(), [&]<class T>() {
+    auto* const range =
         cpu::select(stream, avx2::sigmoid_backward_range<T>, avx512::sigmoid_backward_range<T>);
-    cpu::parallel_for(stream, y.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
-      backward(y.data<T>() + begin, dy.data<T>() + begin, dx.data<T>() + begin, end - begin);
-    });
+    run_ranges<T>("sigmoid_backward", range, stream, dx, y, dy);
+  });
+}
+
+void silu_forward(const Tensor& x, const Tensor& y, Stream stream) {
+  check_alike({"silu_forward", stream}, {"x", x}, {{"y", y}});
+  on_backend(stream, [&]<Backend B>() { silu_forward<B>(x, y, stream); });
+}
+
+template <>
+void silu_forward<Backend::cpu>(const Tensor& x, const Tensor& y, Stream stream) {
+  visit_float(y.dtype(), [&]<class T>() {
+    auto* const range = cpu::select(stream, avx2::silu_forward_range<T>, avx512::silu_forward_range<T>);
+    run_ranges<T>("silu_forward", range, stream, y, x);
+  });
+}
+
+void silu_backward(const Tensor& x, const Tensor& dy, const Tensor& dx, Stream stream) {
+  check_alike({"silu_backward", stream}, {"x", x}, {{"dy", dy}, {"dx", dx}});
+  on_backend(stream, [&]<Backend B>() { silu_backward<B>(x, dy, dx, stream); });
+}
+
+template <>
+void silu_backward<Backend::cpu>(const Tensor& x, const Tensor& dy, const Tensor& dx, Stream stream) {
+  visit_float(dx.dtype(), [&]<class T>() {
+    auto* const range = cpu::select(stream, avx2::silu_backward_range<T>, avx512::silu_backward_range<T>);
+    run_ranges<T>("silu_backward", range, stream, dx, x, dy);
   });
 }
 

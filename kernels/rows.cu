@@ -10,8 +10,10 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
 
-/// One warp copies one row of so many words.
-template <class Word>
+enum class Numbered : uint8_t { source, target };  ///< whose rows the index counts
+
+/// One warp copies one row of so many words; rows: of the tensor that the index counts in.
+template <Numbered kNumbered, class Word>
 __global__ void __launch_bounds__(kThreads)
     copy_rows_of(const Word* __restrict__ x, int64_t rows, const int32_t* __restrict__ index, int64_t count,
                  Word* __restrict__ y, int64_t words) {
@@ -19,8 +21,24 @@ __global__ void __launch_bounds__(kThreads)
   if (slot >= count) return;
   const int32_t row = index[slot];
   require(0 <= row && row < rows);
-  for (int64_t word = threadIdx.x % kWarp; word < words; word += kWarp)
-    y[slot * words + word] = x[row * words + word];
+  const Word* const from = x + (kNumbered == Numbered::source ? row : slot) * words;
+  Word* const to = y + (kNumbered == Numbered::target ? row : slot) * words;
+  for (int64_t word = threadIdx.x % kWarp; word < words; word += kWarp) to[word] = from[word];
+}
+
+template <Numbered kNumbered>
+void copy_numbered(const char* name, const Tensor& x, const Tensor& index, const Tensor& y, Stream stream) {
+  const int64_t row_bytes = x.shape()[1] * bytes_of(x.dtype());
+  const int64_t rows = kNumbered == Numbered::source ? x.shape()[0] : y.shape()[0];
+  const auto copy_words = [&]<class Word>(Word) {
+    launch(name, &copy_rows_of<kNumbered, Word>, {blocks_for(index.count(), kWarps), kThreads}, stream,
+           static_cast<const Word*>(x.bytes_data()), rows, index.data<int32_t>(), index.count(),
+           static_cast<Word*>(y.bytes_data()), row_bytes / static_cast<int64_t>(sizeof(Word)));
+  };
+  if (row_bytes % 16 == 0 && aligned_for_vectors(x.bytes_data(), y.bytes_data()))
+    copy_words(uint4{});
+  else
+    visit_float(x.dtype(), [&]<class T>() { copy_words(T{}); });
 }
 
 template <class From, class To>
@@ -66,16 +84,11 @@ void sum_rows_into(const char* name, const SumRows<From, To>& arguments, int64_t
 }  // namespace
 
 void copy_rows(const char* name, const Tensor& x, const Tensor& index, const Tensor& y, Stream stream) {
-  const int64_t row_bytes = x.shape()[1] * bytes_of(x.dtype());
-  const auto copy_words = [&]<class Word>(Word) {
-    launch(name, &copy_rows_of<Word>, {blocks_for(index.count(), kWarps), kThreads}, stream,
-           static_cast<const Word*>(x.bytes_data()), x.shape()[0], index.data<int32_t>(), index.count(),
-           static_cast<Word*>(y.bytes_data()), row_bytes / static_cast<int64_t>(sizeof(Word)));
-  };
-  if (row_bytes % 16 == 0 && aligned_for_vectors(x.bytes_data(), y.bytes_data()))
-    copy_words(uint4{});
-  else
-    visit_float(x.dtype(), [&]<class T>() { copy_words(T{}); });
+  copy_numbered<Numbered::source>(name, x, index, y, stream);
+}
+
+void place_rows(const char* name, const Tensor& x, const Tensor& index, const Tensor& y, Stream stream) {
+  copy_numbered<Numbered::target>(name, x, index, y, stream);
 }
 
 void sum_rows(const char* name, const Tensor& x, const float* gates, const RowSlots& of_row, const Tensor& y,

@@ -23,6 +23,10 @@ bool aligned_for_vectors(const T*... address) {
 template <int kBytes>
 struct WordsOf;
 template <>
+struct WordsOf<4> {
+  using Type = uint32_t;
+};
+template <>
 struct WordsOf<8> {
   using Type = uint2;
 };

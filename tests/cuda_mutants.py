@@ -30,13 +30,14 @@ TIME_LIMIT = 600  # seconds for the tests of one mutant
 # Tests of the kernels in a source, by the start of its name: those of the op table first.
 TESTS = {
     ("attention",): "Table/CudaOp.*/attention:CudaAttention.*",
+    ("cached_attention",): "Table/CudaOp.*/cached_attention:CudaCachedAttention.*",
     ("matmul", "grouped_matmul"): "Table/CudaOp.*/matmul*:CudaMatmul.*",
     ("rms_norm", "layer_norm", "column_sums"): "Table/CudaOp.*norm*:CudaNorm.*",
-    ("cross_entropy", "total_loss", "exact_norm"): "Table/CudaOp.*/cross_entropy*:CudaLoss.*",
+    ("cross_entropy", "binary_cross_entropy", "total_loss", "exact_norm"): "Table/CudaOp.*/*cross_entropy*:CudaLoss.*",
     ("rows", "permute", "invert", "expert_choice", "embedding"):
-        "Table/CudaOp.*/gather:Table/CudaOp.*/combine*:Table/CudaOp.*/pick:Table/CudaOp.*/embedding:CudaRows.*",
+        "Table/CudaOp.*/gather:Table/CudaOp.*/store_rows:Table/CudaOp.*/combine*:Table/CudaOp.*/pick:Table/CudaOp.*/embedding:CudaRows.*",
     ("adamw", "fill", "random_fill", "pointwise", "rope", "swiglu"):
-        "Table/CudaOp.*/add:Table/CudaOp.*/cast:Table/CudaOp.*/sigmoid:Table/CudaOp.*/swiglu:Table/CudaOp.*/rope:CudaElementwise.*",
+        "Table/CudaOp.*/add:Table/CudaOp.*/cast:Table/CudaOp.*/sigmoid:Table/CudaOp.*/silu:Table/CudaOp.*/swiglu:Table/CudaOp.*/rope:CudaElementwise.*",
 }
 
 

@@ -5,8 +5,10 @@
 
 #include "autograd/functions.h"
 #include "autograd/optimizer.h"
+#include "kernels/cached_attention.h"
 #include "kernels/exact_norm.h"
 #include "kernels/fill.h"
+#include "kernels/permute.h"
 #include "kernels/random_fill.h"
 #include "runtime/cuda_engine.h"
 #include "runtime/random.h"
@@ -56,7 +58,9 @@ void norms_and_pointwise(DType dtype, Stream stream) {
   run({heads()}, [&](Vars in) { return rope(in[0], at, 10000.0); });
   run({rows(), rows()}, [](Vars in) { return swiglu(in[0], in[1]); });
   run({rows(), rows()}, [](Vars in) { return add(in[0], in[1]); });
+  run({rows(), rows()}, [](Vars in) { return subtract(in[0], in[1]); });
   run({rows()}, [](Vars in) { return sigmoid(in[0]); });
+  run({rows()}, [](Vars in) { return silu(in[0]); });
   const DType other = dtype == DType::f32 ? DType::bf16 : DType::f32;
   run({rows()}, [&](Vars in) { return cast(in[0], other); });
   const Tensor tokens = ids(kRows, kVocab, stream);
@@ -87,6 +91,27 @@ void experts(DType dtype, Stream stream) {
   run({scores}, [&](Vars in) { return pick(in[0], routing.index, offsets); });
 }
 
+/// Eight sequences, each with a cache of kRows, at their last position.
+void decoding(DType dtype, Stream stream) {
+  constexpr int64_t kSequences = 8;
+  const auto heads = [&](int64_t rows) { return normal({rows, kHeads, kHeadDim}, dtype, stream); };
+  const Tensor q = heads(kSequences), keys = heads(kSequences * kRows), values = heads(kSequences * kRows);
+  std::vector<int32_t> sequence, at;
+  for (int32_t s = 0; s < kSequences; ++s) {
+    sequence.push_back(s);
+    at.push_back((s + 1) * int32_t{kRows} - 1);
+  }
+  const Tensor last = Tensor::from(at, {kSequences}, stream);
+  const auto rows = [](const Tensor& tensor) {
+    return tensor.reshape({tensor.shape()[0], kHeads * kHeadDim});
+  };
+  kernels::store_rows(rows(heads(kSequences)), last, rows(keys), stream);
+  const Tensor visible = Tensor::from(std::vector<int32_t>(kSequences, kRows), {kSequences}, stream);
+  kernels::cached_attention(
+      {q, keys, values, Tensor::from(sequence, {kSequences}, stream), visible, Tensor::like(q)}, kRows,
+      stream);
+}
+
 void loss_and_optimizer(Stream stream) {
   const Tensor targets = ids(kRows, kVocab, stream);
   {
@@ -94,12 +119,18 @@ void loss_and_optimizer(Stream stream) {
     const Var logits = tape.leaf(normal({kRows, kVocab}, DType::f32, stream), [](const Tensor&) {});
     tape.backward(cross_entropy(logits, targets, 1.0f / kRows, 1e-5f).total);
   }
+  std::vector<uint8_t> answers;
+  for (int64_t i = 0; i < kRows * kWidth; ++i) answers.push_back(i % 3 == 0);
+  const Tensor right = Tensor::from(answers, {kRows, kWidth}, stream);
+  run({normal({kRows, kWidth}, DType::f32, stream)},
+      [&](Vars in) { return binary_cross_entropy(in[0], right, 1.0f / kRows); });
   const Tensor value = normal({kRows * kWidth}, DType::f32, stream),
                grad = normal({kRows * kWidth}, DType::f32, stream);
   const float largest = kernels::largest_magnitude(grad, stream);
   kernels::scaled_squares(grad, largest, stream);
   AdamW({{value, grad, true}}, {}).step(0, 1e-3f, 1.0f);
   kernels::fill(value, 0, stream);
+  kernels::fill_logistic(value, {1, Purpose("kernel report"), 0}, stream);
 }
 
 }  // namespace
@@ -114,6 +145,7 @@ int main() {
       norms_and_pointwise(dtype, stream);
       products_and_attention(dtype, stream);
       experts(dtype, stream);
+      decoding(dtype, stream);
     }
     loss_and_optimizer(stream);
     engine.synchronize();

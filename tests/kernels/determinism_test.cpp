@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/adamw.h"
+#include "kernels/binary_cross_entropy.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/layer_norm.h"
@@ -100,6 +101,9 @@ void layer_norms(std::vector<Kernel>& all) {
 
 void pointwise(std::vector<Kernel>& all) {
   all.push_back({"add", [](const Run& r) { add(r.input("a"), r.input("b"), r.output(), r.stream); }});
+  all.push_back(
+      {"subtract", [](const Run& r) { subtract(r.input("a"), r.input("b"), r.output(), r.stream); }});
+  all.push_back({"negate", [](const Run& r) { negate(r.input("x"), r.output(), r.stream); }});
   all.push_back({"cast to f32", [](const Run& r) {
                    cast(r.input("x"), r.out.make({r.rows.count(), r.width}, DType::f32), r.stream);
                  }});
@@ -110,6 +114,10 @@ void pointwise(std::vector<Kernel>& all) {
       {"sigmoid_forward", [](const Run& r) { sigmoid_forward(r.input("x", 100), r.output(), r.stream); }});
   all.push_back({"sigmoid_backward",
                  [](const Run& r) { sigmoid_backward(r.input("y"), r.input("dy"), r.output(), r.stream); }});
+  all.push_back(
+      {"silu_forward", [](const Run& r) { silu_forward(r.input("x", 100), r.output(), r.stream); }});
+  all.push_back({"silu_backward",
+                 [](const Run& r) { silu_backward(r.input("x", 20), r.input("dy"), r.output(), r.stream); }});
   all.push_back({"swiglu_forward", [](const Run& r) {
                    swiglu_forward(r.input("gate", 20), r.input("up"), r.output(), r.stream);
                  }});
@@ -151,6 +159,16 @@ void rows_by_index(std::vector<Kernel>& all) {
                    const Tensor x = uniform_tensor("x", {300, r.width}, r.dtype, r.stream);
                    gather(x, r.numbers("index", 0, 300), r.output(), r.stream);
                  }});
+  all.push_back({"store_rows",
+                 [](const Run& r) {
+                   std::vector<int32_t> index;
+                   for (int64_t row = r.rows.begin; row < r.rows.end; ++row)
+                     index.push_back(
+                         static_cast<int32_t>(7 * row % 1500));  // distinct: 7 does not divide 1500
+                   store_rows(r.input("x"), Tensor::from(index, {r.rows.count()}, r.stream),
+                              r.out.make({1500, r.width}, r.dtype), r.stream);
+                 },
+                 0});
   all.push_back({"combine",
                  [](const Run& r) {
                    const int64_t slots = r.rows.count(), rows = slots / 2 + 1;
@@ -207,6 +225,33 @@ void losses(std::vector<Kernel>& all) {
        }});
 }
 
+void binary_losses(std::vector<Kernel>& all) {
+  struct Predictions {
+    Tensor logits, targets;
+  };
+  const auto draw = [](const Run& r) {
+    std::vector<uint8_t> targets;
+    for (const int32_t one : r.numbers("targets", 0, 2).values<int32_t>())
+      targets.insert(targets.end(), static_cast<size_t>(r.width), static_cast<uint8_t>(one));
+    const Tensor logits = uniform_tensor("x", {Run::kRows, r.width}, DType::f32, r.stream, 30);
+    return Predictions{rows_of(logits, r.rows.begin, r.rows.end),
+                       Tensor::from(targets, {r.rows.count(), r.width}, r.stream)};
+  };
+  all.push_back({"binary_cross_entropy_forward",
+                 [=](const Run& r) {
+                   const auto [logits, targets] = draw(r);
+                   binary_cross_entropy_forward(logits, targets, r.out.make({1}, DType::f32), 0.01f,
+                                                r.stream);
+                 },
+                 0});
+  all.push_back({"binary_cross_entropy_backward", [=](const Run& r) {
+                   const auto [logits, targets] = draw(r);
+                   const Tensor dtotal = uniform_tensor("dtotal", {1}, DType::f32, r.stream);
+                   binary_cross_entropy_backward(logits, targets, dtotal,
+                                                 r.out.make(logits.shape(), DType::f32), 0.01f, r.stream);
+                 }});
+}
+
 std::vector<Kernel> kernels() {
   std::vector<Kernel> all;
   rms_norms(all);
@@ -214,6 +259,7 @@ std::vector<Kernel> kernels() {
   pointwise(all);
   rows_by_index(all);
   losses(all);
+  binary_losses(all);
   return all;
 }
 

@@ -8,6 +8,8 @@
 
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/binary_cross_entropy.h"
+#include "kernels/cached_attention.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/exact_norm.h"
@@ -56,11 +58,19 @@ TEST_F(Errors, Pointwise) {
   refuses("add", "y is missing", [&] { add(f32({6}), f32({6}), Tensor(), stream); });
   refuses("add", "a must be on meta:0, got cpu:0",
           [&] { add(f32({6}), f32({6}), f32({6}), Stream::meta()); });
+  refuses("subtract", "b must have 6 elements of f32, got [6] bf16",
+          [&] { subtract(f32({6}), half({6}), f32({6}), stream); });
+  refuses("negate", "y must have 2 elements of f32, got [2] bf16",
+          [&] { negate(f32({2}), half({2}), stream); });
   refuses("cast", "x must be f32 or bf16, got i32", [&] { cast(i32({1}), f32({1}), stream); });
   refuses("cast", "y must have 2 elements", [&] { cast(f32({2}), half({3}), stream); });
   refuses("sigmoid_forward", "y must have 2 elements", [&] { sigmoid_forward(f32({2}), f32({3}), stream); });
   refuses("sigmoid_backward", "dy must have 2 elements",
           [&] { sigmoid_backward(f32({2}), f32({3}), f32({2}), stream); });
+  refuses("silu_forward", "x must be f32 or bf16, got i32",
+          [&] { silu_forward(i32({1}), f32({1}), stream); });
+  refuses("silu_backward", "dx must have 2 elements",
+          [&] { silu_backward(f32({2}), f32({2}), f32({3}), stream); });
   refuses("swiglu_forward", "up must be [2, 3] f32, got [3, 2] f32", [&] {
     swiglu_forward(f32({2, 3}), f32({3, 2}), f32({2, 3}), stream);
   });
@@ -140,6 +150,50 @@ TEST_F(Errors, Attention) {
   });
 }
 
+TEST_F(Errors, CachedAttention) {
+  const Tensor cache = f32({6, 2, 8}), q = f32({2, 2, 8}),
+               y = uniform_tensor("y", {2, 2, 8}, DType::f32, stream), before = copy_of(y);
+  const auto attend = [&](const Tensor& sequence, const Tensor& visible, int64_t capacity) {
+    cached_attention({q, cache, cache, sequence, visible, y}, capacity, stream);
+  };
+  refuses("cached_attention", "visible[1] must be in [1, 4), got 4", [&] {
+    attend(i32({0, 1}), i32({1, 4}), 3);
+  });
+  refuses("cached_attention", "visible[0] must be in [1, 4), got 0", [&] {
+    attend(i32({0, 1}), i32({0, 3}), 3);
+  });
+  refuses("cached_attention", "sequence[1] must be in [0, 2), got 2", [&] {
+    attend(i32({0, 2}), i32({1, 3}), 3);
+  });
+  refuses("cached_attention", "sequence must be [2] i32, got [3] i32", [&] {
+    attend(i32({0, 1, 1}), i32({1, 3}), 3);
+  });
+  refuses("cached_attention", "visible must be [2] i32, got [1] i32", [&] {
+    attend(i32({0, 1}), i32({1}), 3);
+  });
+  refuses("cached_attention", "keys must be whole sequences of capacity 4, got [6, 2, 8]", [&] {
+    attend(i32({0, 1}), i32({1, 1}), 4);
+  });
+  refuses("cached_attention", "keys must be whole sequences of capacity 0", [&] {
+    attend(i32({0, 1}), i32({1, 1}), 0);
+  });
+  EXPECT_TRUE(same_bits(y, before)) << "written before the check";
+  const Tensor one = i32({0, 0}), see = i32({1, 1});
+  refuses("cached_attention", "keys must be [6, 2, 8] f32, got [6, 1, 8] f32", [&] {
+    cached_attention({q, f32({6, 1, 8}), cache, one, see, y}, 3, stream);
+  });
+  refuses("cached_attention", "values must be [6, 2, 8] f32, got [5, 2, 8] f32", [&] {
+    cached_attention({q, cache, f32({5, 2, 8}), one, see, y}, 3, stream);
+  });
+  refuses("cached_attention", "y must be [2, 2, 8] f32, got [2, 2, 8] bf16", [&] {
+    cached_attention({q, cache, cache, one, see, half({2, 2, 8})}, 3, stream);
+  });
+  refuses("cached_attention", "head_dim must be in [1, 256], got [1, 1, 257]", [&] {
+    const Tensor wide = f32({1, 1, 257});
+    cached_attention({wide, wide, wide, i32({0}), i32({1}), wide}, 1, stream);
+  });
+}
+
 TEST_F(Errors, CrossEntropy) {
   refuses("cross_entropy_forward", "logits must be [rows, vocab > 0] f32, got [2, 3] bf16", [&] {
     cross_entropy_forward(half({2, 3}), i32({0, 1}), f32({2}), f32({2}), stream);
@@ -153,6 +207,24 @@ TEST_F(Errors, CrossEntropy) {
   refuses("cross_entropy_backward", "log_sum must be [2] f32, got [3] f32", [&] {
     cross_entropy_backward(f32({2, 3}), i32({0, 1}), f32({3}), {}, stream);
   });
+}
+
+TEST_F(Errors, BinaryCrossEntropy) {
+  const Tensor right = Tensor::from(std::vector<uint8_t>{0, 1}, {2}, stream),
+               wrong = Tensor::from(std::vector<uint8_t>{1, 255}, {2}, stream);
+  refuses("binary_cross_entropy_forward", "logits must be [2] f32, got [2] bf16",
+          [&] { binary_cross_entropy_forward(half({2}), right, f32({1}), 1, stream); });
+  refuses("binary_cross_entropy_forward", "targets must be [2] u8, got [2] i32", [&] {
+    binary_cross_entropy_forward(f32({2}), i32({0, 1}), f32({1}), 1, stream);
+  });
+  refuses("binary_cross_entropy_forward", "total must be [1] f32, got [2] f32",
+          [&] { binary_cross_entropy_forward(f32({2}), right, f32({2}), 1, stream); });
+  refuses("binary_cross_entropy_forward", "targets[1] must be in [0, 2), got 255",
+          [&] { binary_cross_entropy_forward(f32({2}), wrong, f32({1}), 1, stream); });
+  refuses("binary_cross_entropy_backward", "targets[1] must be in [0, 2), got 255",
+          [&] { binary_cross_entropy_backward(f32({2}), wrong, f32({1}), f32({2}), 1, stream); });
+  refuses("binary_cross_entropy_backward", "dlogits must be [2] f32, got [3] f32",
+          [&] { binary_cross_entropy_backward(f32({2}), right, f32({1}), f32({3}), 1, stream); });
 }
 
 TEST_F(Errors, Embedding) {
@@ -179,6 +251,20 @@ TEST_F(Errors, Permute) {
   });
   refuses("gather", "y must be [2, 4] f32, got [2, 5] f32", [&] {
     gather(f32({2, 4}), i32({0, 1}), f32({2, 5}), stream);
+  });
+  const Tensor target = uniform_tensor("target", {2, 4}, DType::f32, stream), before = copy_of(target);
+  refuses("store_rows", "index[1] must be in [0, 2), got -1", [&] {
+    store_rows(f32({2, 4}), i32({0, -1}), target, stream);
+  });
+  refuses("store_rows", "index must be distinct, got 1 twice", [&] {
+    store_rows(f32({2, 4}), i32({1, 1}), target, stream);
+  });
+  EXPECT_TRUE(same_bits(target, before)) << "written before the check";
+  refuses("store_rows", "x must be [2, 4] f32, got [2, 5] f32", [&] {
+    store_rows(f32({2, 5}), i32({0, 1}), target, stream);
+  });
+  refuses("store_rows", "index must be [2] i32, got [1] i32", [&] {
+    store_rows(f32({2, 4}), i32({0}), target, stream);
   });
   refuses("invert", "index[0] must be in [0, 2), got 2", [&] {
     invert(i32({2}), i32({0, 0, 0}), i32({0}), stream);

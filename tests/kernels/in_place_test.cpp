@@ -40,6 +40,30 @@ TEST_P(InPlace, SigmoidBackward) {
   EXPECT_TRUE(same_bits(dy, dx));
 }
 
+TEST_P(InPlace, Subtract) {
+  const Tensor a = input("a"), b = input("b"), y = output();
+  subtract(a, b, y, stream);
+  const Tensor onto_a = copy_of(a), onto_b = copy_of(b);
+  subtract(onto_a, b, onto_a, stream);
+  subtract(a, onto_b, onto_b, stream);
+  EXPECT_TRUE(same_bits(onto_a, y));
+  EXPECT_TRUE(same_bits(onto_b, y));
+}
+
+TEST_P(InPlace, Negate) {
+  const Tensor x = input("x"), y = output();
+  negate(x, y, stream);
+  negate(x, x, stream);
+  EXPECT_TRUE(same_bits(x, y));
+}
+
+TEST_P(InPlace, SiluBackward) {
+  const Tensor x = input("x"), dy = input("dy"), dx = output();
+  silu_backward(x, dy, dx, stream);
+  silu_backward(x, dy, dy, stream);
+  EXPECT_TRUE(same_bits(dy, dx));
+}
+
 TEST_P(InPlace, SwigluBackward) {
   const Tensor gate = input("gate"), up = input("up"), dy = input("dy"), dgate = output(), dup = output();
   swiglu_backward(gate, up, dy, dgate, dup, stream);

@@ -96,6 +96,20 @@ TEST(Vector, RoundsToBf16LikeTheScalar) {
       });
 }
 
+TEST(Vector, WidensBytesOfAnyCount) {
+  std::vector<uint8_t> x;
+  for (int value = 255; value >= 0; --value) x.push_back(static_cast<uint8_t>(value));
+  on_each_level<decltype(avx2::bytes_as_floats)>(avx2::bytes_as_floats, avx512::bytes_as_floats,
+                                                 [&](auto* bytes_as_floats) {
+                                                   for (const int64_t count : {1, 15, 16, 31, 256}) {
+                                                     std::vector<float> y(static_cast<size_t>(count));
+                                                     bytes_as_floats(x.data(), y.data(), count);
+                                                     for (size_t i = 0; i < y.size(); ++i)
+                                                       ASSERT_EQ(y[i], x[i]);
+                                                   }
+                                                 });
+}
+
 TEST(Vector, SumsWholeNumbersOfAnyCount) {
   std::vector<float> x(300);
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i + 1);

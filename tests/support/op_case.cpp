@@ -1,31 +1,11 @@
 #include "tests/support/op_case.h"
 
-#include "runtime/random.h"
+#include "tests/support/op_table.h"
 #include "tests/support/reference.h"
 
 namespace tessera {
+namespace op_table {
 namespace {
-
-using Vars = std::span<const Var>;
-using Truth = std::span<const Values>;
-using Ids = std::vector<int32_t>;
-using Offsets = std::vector<int64_t>;
-
-std::string size_name(const std::string& op, std::initializer_list<int64_t> sizes) {
-  std::string name = op;
-  const char* before = "/";
-  for (int64_t size : sizes) name += str(std::exchange(before, "x"), size);
-  return name;
-}
-
-Tensor tensor_of(const Ids& ids, Stream stream) { return Tensor::from(ids, {std::ssize(ids)}, stream); }
-
-Ids random_ids(const char* purpose, int64_t count, int64_t bound) {
-  Ids ids;
-  for (int64_t i = 0; i < count; ++i)
-    ids.push_back(static_cast<int32_t>(random_below(1, Purpose(purpose), uint64_t(i), uint64_t(bound))));
-  return ids;
-}
 
 int64_t most_repeats(const Ids& ids) {
   int64_t most = 0;
@@ -38,9 +18,6 @@ int64_t longest(const Offsets& offsets) {
   for (size_t i = 0; i + 1 < offsets.size(); ++i) length = std::max(length, offsets[i + 1] - offsets[i]);
   return length;
 }
-
-// The first addition to an empty sum is exact.
-int64_t additions(int64_t summands) { return std::max<int64_t>(summands - 1, 0); }
 
 OpCase embedding_case(int64_t rows, int64_t vocab, int64_t width) {
   const Ids ids = random_ids("ids", rows, vocab);
@@ -151,6 +128,14 @@ OpCase add_case(int64_t rows, int64_t cols) {
           {.terms = 1}};
 }
 
+OpCase subtract_case(int64_t rows, int64_t cols) {
+  return {size_name("subtract", {rows, cols}),
+          {{{rows, cols}}, {{rows, cols}}},
+          [](Vars in) { return subtract(in[0], in[1]); },
+          [](Truth in) { return reference::subtract(in[0], in[1]); },
+          {.terms = 1}};
+}
+
 OpCase cast_case(DType to, int64_t count) {
   const Roundings one{.terms = 1};
   return {str("cast/", to, "x", count),
@@ -168,6 +153,15 @@ OpCase sigmoid_case(int64_t rows, int64_t cols) {
           [](Vars in) { return sigmoid(in[0]); },
           [](Truth in) { return reference::sigmoid(in[0]); },
           {.terms = 5}};
+}
+
+// s takes five operations, the product one; dx one more for 1 - s, the fused one and two products.
+OpCase silu_case(int64_t rows, int64_t cols) {
+  return {size_name("silu", {rows, cols}),
+          {{{rows, cols}, {.terms = 9}}},
+          [](Vars in) { return silu(in[0]); },
+          [](Truth in) { return reference::silu(in[0]); },
+          {.terms = 6}};
 }
 
 OpCase reshape_case() {
@@ -240,46 +234,6 @@ OpCase combine_case(int64_t rows, int64_t slots, int64_t width, bool gated) {
           {.terms = 2 * summands}};
 }
 
-Ids some_targets(int64_t rows, int64_t vocab) {
-  Ids targets = random_ids("targets", rows, vocab);
-  for (size_t r = 2; r < targets.size(); r += 5) targets[r] = -1;
-  return targets;
-}
-
-// log_sum: one addition per id, three operations inside exp and one before it, then log and the maximum; the loss and the
-// gradient take five more.  The rounding of log_sum, in proportion to its size (at most log(vocab) + the largest logit),
-// is a factor in the softmax: hence the condition (docs/numerics.md).
-OpCase cross_entropy_case(int64_t rows, int64_t vocab, float z_loss) {
-  constexpr double kLargestLogit = 2;
-  const Ids targets = some_targets(rows, vocab);
-  const Roundings of_loss{.terms = vocab + 12};
-  const Roundings of_gradient{.terms = vocab + 12,
-                              .condition = kLargestLogit + std::log(static_cast<double>(vocab))};
-  const float scale = 1 / static_cast<float>(rows);
-  return {
-      size_name(z_loss > 0 ? "cross_entropy_z" : "cross_entropy", {rows, vocab}),
-      {{{rows, vocab}, of_gradient, true, -kLargestLogit, kLargestLogit}},
-      [=](Vars in) { return cross_entropy(in[0], tensor_of(targets, in[0].stream()), scale, z_loss).total; },
-      [=](Truth in) { return Values{reference::cross_entropy(in[0], targets, vocab, scale, z_loss).total}; },
-      of_loss,
-      OpCase::Output::loss};
-}
-
-/// The two arrays that the loss comes with.
-void add_cross_entropy_parts(std::vector<OpCase>& cases, int64_t rows, int64_t vocab) {
-  const Ids targets = some_targets(rows, vocab);
-  const auto loss = [=](Vars in) { return cross_entropy(in[0], tensor_of(targets, in[0].stream()), 1, 0); };
-  const auto truth = [=](Truth in) { return reference::cross_entropy(in[0], targets, vocab, 1, 0); };
-  const std::vector<Operand> logits{{{rows, vocab}, {}, true}};
-  const Roundings roundings{.terms = vocab + 7};
-  cases.push_back({size_name("cross_entropy_nll", {rows, vocab}), logits,
-                   [=](Vars in) { return loss(in).nll; }, [=](Truth in) { return truth(in).nll; }, roundings,
-                   OpCase::Output::constant});
-  cases.push_back({size_name("cross_entropy_log_sum", {rows, vocab}), logits,
-                   [=](Vars in) { return loss(in).log_sum; }, [=](Truth in) { return truth(in).log_sum; },
-                   roundings, OpCase::Output::constant});
-}
-
 void add_matrix_cases(std::vector<OpCase>& cases) {
   for (const auto& [offsets, in, out] : std::vector<std::tuple<Offsets, int64_t, int64_t>>{
            {{0, 1}, 1, 1},
@@ -337,7 +291,9 @@ void add_pointwise_cases(std::vector<OpCase>& cases) {
            {1, 1}, {1, 31}, {33, 1}, {31, 33}, {3, 127}, {129, 5}, {0, 7}}) {
     cases.push_back(swiglu_case(rows, cols));
     cases.push_back(add_case(rows, cols));
+    cases.push_back(subtract_case(rows, cols));
     cases.push_back(sigmoid_case(rows, cols));
+    cases.push_back(silu_case(rows, cols));
   }
   for (DType to : {DType::f32, DType::bf16})
     for (int64_t count : {1, 33, 127}) cases.push_back(cast_case(to, count));
@@ -359,6 +315,7 @@ void add_routing_cases(std::vector<OpCase>& cases) {
 }
 
 }  // namespace
+}  // namespace op_table
 
 std::vector<DType> OpCase::dtypes() const {
   const bool f32_alone =
@@ -367,6 +324,7 @@ std::vector<DType> OpCase::dtypes() const {
 }
 
 std::vector<OpCase> op_cases() {
+  using namespace op_table;
   std::vector<OpCase> cases;
   for (const auto& [rows, vocab, width] :
        std::vector<std::tuple<int64_t, int64_t, int64_t>>{{1, 1, 1}, {31, 7, 33}, {127, 129, 1}, {3, 67, 31}})
@@ -376,13 +334,8 @@ std::vector<OpCase> op_cases() {
   add_attention_cases(cases);
   add_pointwise_cases(cases);
   add_routing_cases(cases);
-  for (const auto& [rows, vocab] :
-       std::vector<std::tuple<int64_t, int64_t>>{{1, 2}, {1, 129}, {31, 33}, {7, 127}, {33, 31}}) {
-    cases.push_back(cross_entropy_case(rows, vocab, 0));
-    cases.push_back(cross_entropy_case(rows, vocab, 0.01f));
-    add_cross_entropy_parts(cases, rows, vocab);
-  }
-  cases.push_back(cross_entropy_case(5, 1, 1));  // one id: the z-loss alone has a gradient
+  add_loss_cases(cases);
+  add_cache_cases(cases);
   return cases;
 }
 

@@ -34,7 +34,7 @@ struct OpCase {
   std::vector<DType> dtypes() const;
 };
 
-/// Every function of autograd/functions.h at plain and awkward sizes.
+/// Every function of autograd/functions.h, and the kernels that decoding calls without one, at plain and awkward sizes.
 std::vector<OpCase> op_cases();
 
 }  // namespace tessera

@@ -1,5 +1,7 @@
 #include "tests/support/reference.h"
 
+#include <algorithm>
+
 namespace tessera::reference {
 namespace {
 
@@ -83,6 +85,25 @@ Values attention(const Values& q, const Values& k, const Values& v, Offsets segm
   return y;
 }
 
+// The last row of attention among the visible keys, whose other queries do not matter.
+Values cached_attention(const Values& q, const Values& keys, const Values& values, Ids sequence, Ids visible,
+                        int64_t capacity, int64_t heads, int64_t head_dim) {
+  const int64_t stride = heads * head_dim;
+  Values y;
+  for (int64_t r = 0; r < std::ssize(visible); ++r) {
+    const int64_t length = visible[at(r)], begin = sequence[at(r)] * capacity;
+    const auto seen = [&](const Values& cache) {
+      return Values(cache.begin() + begin * stride, cache.begin() + (begin + length) * stride);
+    };
+    Values queries(at(length * stride));
+    std::copy_n(q.begin() + r * stride, stride, queries.end() - stride);
+    const Values all =
+        attention(queries, seen(keys), seen(values), std::vector<int64_t>{0, length}, heads, head_dim);
+    y.insert(y.end(), all.end() - stride, all.end());
+  }
+  return y;
+}
+
 Values swiglu(const Values& gate, const Values& up) {
   Values y(gate.size());
   for (size_t i = 0; i < y.size(); ++i) y[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
@@ -95,9 +116,21 @@ Values add(const Values& a, const Values& b) {
   return y;
 }
 
+Values subtract(const Values& a, const Values& b) {
+  Values y(a.size());
+  for (size_t i = 0; i < y.size(); ++i) y[i] = a[i] - b[i];
+  return y;
+}
+
 Values sigmoid(const Values& x) {
   Values y(x.size());
   for (size_t i = 0; i < y.size(); ++i) y[i] = 1 / (1 + std::exp(-x[i]));
+  return y;
+}
+
+Values silu(const Values& x) {
+  Values y(x.size());
+  for (size_t i = 0; i < y.size(); ++i) y[i] = x[i] / (1 + std::exp(-x[i]));
   return y;
 }
 
@@ -106,6 +139,12 @@ Values gather(const Values& x, Ids index, int64_t width) {
   for (int32_t row : index)
     for (int64_t c = 0; c < width; ++c) y.push_back(x[at(row * width + c)]);
   return y;
+}
+
+Values store_rows(const Values& rows, Ids index, Values target, int64_t width) {
+  for (int64_t s = 0; s < std::ssize(index); ++s)
+    std::copy_n(rows.begin() + s * width, width, target.begin() + index[at(s)] * width);
+  return target;
 }
 
 Values pick(const Values& x, Ids index, Offsets columns) {
@@ -135,6 +174,13 @@ CrossEntropy cross_entropy(const Values& logits, Ids targets, int64_t vocab, dou
     loss.total += scale * (loss.nll[at(r)] + z_loss * loss.log_sum[at(r)] * loss.log_sum[at(r)]);
   }
   return loss;
+}
+
+double binary_cross_entropy(const Values& logits, Ids targets, double scale) {
+  double total = 0;
+  for (size_t i = 0; i < logits.size(); ++i)
+    total += scale * (std::log(1 + std::exp(logits[i])) - targets[i] * logits[i]);
+  return total;
 }
 
 double derivative(double& x, const std::function<double()>& value) {

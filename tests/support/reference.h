@@ -24,10 +24,17 @@ Values layer_norm(const Values& x, const Values& weight, const Values& bias, dou
 Values rope(const Values& x, Ids positions, int64_t heads, int64_t head_dim, double base);
 Values attention(const Values& q, const Values& k, const Values& v, Offsets segments, int64_t heads,
                  int64_t head_dim);
+/// One query per row, against the first visible[r] keys of a sequence of `capacity` rows.
+Values cached_attention(const Values& q, const Values& keys, const Values& values, Ids sequence, Ids visible,
+                        int64_t capacity, int64_t heads, int64_t head_dim);
 Values swiglu(const Values& gate, const Values& up);
 Values add(const Values& a, const Values& b);
+Values subtract(const Values& a, const Values& b);
 Values sigmoid(const Values& x);
+Values silu(const Values& x);
 Values gather(const Values& x, Ids index, int64_t width);
+/// target with row index[s] replaced by row s.
+Values store_rows(const Values& rows, Ids index, Values target, int64_t width);
 /// Slot s reads the column c with columns[c] <= s < columns[c + 1].
 Values pick(const Values& x, Ids index, Offsets columns);
 /// gates may be empty: all 1.
@@ -38,6 +45,9 @@ struct CrossEntropy {
   double total = 0;
 };
 CrossEntropy cross_entropy(const Values& logits, Ids targets, int64_t vocab, double scale, double z_loss);
+
+/// targets: 0 or 1.
+double binary_cross_entropy(const Values& logits, Ids targets, double scale);
 
 /// The derivative of value() by x: central differences of fourth order, with a step (2^-11) at which truncation and the
 /// rounding of doubles are both of the order of 1e-12 for functions that vary on a scale of 1.  x is restored.

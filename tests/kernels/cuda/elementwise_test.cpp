@@ -28,6 +28,11 @@ TEST_F(CudaElementwise, PointwiseWithoutExponentialsHasTheBitsOfTheProcessor) {
       expect_same_bits({"add in place" + size, {b}, {a}, [](auto& in, auto& out, Stream s) {
                           add(out[0], in[0], out[0], s);
                         }});
+      expect_same_bits({"subtract in place" + size, {a}, {b}, [](auto& in, auto& out, Stream s) {
+                          subtract(in[0], out[0], out[0], s);
+                        }});
+      expect_same_bits(
+          {"negate in place" + size, {}, {a}, [](auto&, auto& out, Stream s) { negate(out[0], out[0], s); }});
       expect_same_bits({"sigmoid_backward" + size, {a}, {b}, [](auto& in, auto& out, Stream s) {
                           sigmoid_backward(in[0], out[0], out[0], s);
                         }});
@@ -49,6 +54,16 @@ TEST_F(CudaElementwise, ExponentialsDifferByRounding) {
                        {unwritten({count}, dtype)},
                        [](auto& in, auto& out, Stream s) { sigmoid_forward(in[0], out[0], s); }},
                       {{.terms = 5}});
+      expect_like_cpu({"silu_forward" + size,
+                       {a},
+                       {unwritten({count}, dtype)},
+                       [](auto& in, auto& out, Stream s) { silu_forward(in[0], out[0], s); }},
+                      {{.terms = 6}});
+      expect_like_cpu({"silu_backward" + size,
+                       {a},
+                       {dy},
+                       [](auto& in, auto& out, Stream s) { silu_backward(in[0], out[0], out[0], s); }},
+                      {{.terms = 9}});
       expect_like_cpu({"swiglu_forward" + size,
                        {a, b},
                        {unwritten({count}, dtype)},
@@ -93,6 +108,13 @@ TEST_F(CudaElementwise, FillsHaveTheBitsOfTheProcessor) {
                        {.seed = 7, .purpose = Purpose("w"), .begin = int64_t{1} << 40, .deviation = 0.02f},
                        s);
          }});
+    expect_same_bits({str("fill_logistic of ", count),
+                      {},
+                      {unwritten({count}, DType::f32)},
+                      [](auto&, auto& out, Stream s) {
+                        fill_logistic(out[0], {.seed = 7, .purpose = Purpose("w"), .begin = int64_t{1} << 40},
+                                      s);
+                      }});
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/binary_cross_entropy.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/exact_norm.h"
 #include "kernels/total_loss.h"
@@ -22,6 +23,11 @@ class CudaLoss : public BesideCpuTest {
     for (int64_t row = 0; row < rows; ++row)
       targets.push_back(row % 3 == 2 ? -1 : static_cast<int32_t>(row * 97 % vocab));
     return numbers(targets);
+  }
+  Tensor draw_answers(int64_t count) {
+    std::vector<uint8_t> targets;
+    for (int64_t i = 0; i < count; ++i) targets.push_back(i * 97 % 5 < 2);
+    return Tensor::from(targets, {count}, cpu());
   }
 };
 
@@ -80,6 +86,62 @@ TEST_F(CudaLoss, TotalHasTheBitsOfTheProcessor) {
                       [](auto& in, auto& out, Stream s) {
                         total_loss(in[0], in[1], out[0], {.scale = 0.25f, .z_loss = 1e-3f}, s);
                       }});
+}
+
+/// Of one block, of several, and of a part of a vector.
+TEST_F(CudaLoss, BinaryCrossEntropyIsThatOfTheProcessor) {
+  for (const int64_t count : {0, 1, 31, 1025, 4096, 9001}) {
+    const Tensor logits = uniform_tensor("logits", {count}, DType::f32, cpu(), 20),
+                 targets = draw_answers(count);
+    expect_like_cpu(
+        {str("binary_cross_entropy_forward of ", count),
+         {logits, targets},
+         {unwritten({1}, DType::f32)},
+         [](auto& in, auto& out, Stream s) { binary_cross_entropy_forward(in[0], in[1], out[0], 0.25f, s); }},
+        {{.terms = 80}});
+    expect_like_cpu({str("binary_cross_entropy_backward of ", count),
+                     {logits, targets, uniform("dtotal", {1})},
+                     {unwritten({count}, DType::f32)},
+                     [](auto& in, auto& out, Stream s) {
+                       binary_cross_entropy_backward(in[0], in[1], in[2], out[0], 0.25f, s);
+                     }},
+                    {{.terms = 7}});
+  }
+}
+
+TEST_F(CudaLoss, BinaryCrossEntropyStandsInfiniteLogitsAndShowsNaN) {
+  const auto loss = [&](float logit, uint8_t target) {
+    const Tensor x = Tensor::from(std::vector{logit}, {1}, gpu()),
+                 t = Tensor::from(std::vector{target}, {1}, gpu()),
+                 one = Tensor::from(std::vector{1.0f}, {1}, gpu()), total = Tensor::like(x),
+                 dx = Tensor::like(x);
+    binary_cross_entropy_forward(x, t, total, 1, gpu());
+    binary_cross_entropy_backward(x, t, one, dx, 1, gpu());
+    return std::pair{values_of(total)[0], values_of(dx)[0]};
+  };
+  EXPECT_EQ(loss(kInfinity, 1), std::pair(0.0, 0.0));
+  EXPECT_EQ(loss(-kInfinity, 0), std::pair(0.0, 0.0));
+  EXPECT_EQ(loss(-kInfinity, 1), std::pair(double{kInfinity}, -1.0));
+  EXPECT_EQ(loss(1e30f, 0), std::pair(double{1e30f}, 1.0));
+  EXPECT_TRUE(std::isnan(loss(kNaN, 0).first));
+  EXPECT_TRUE(std::isnan(loss(kNaN, 1).second));
+}
+
+/// What the device finds wrong stops it for good, so that a process of its own tries it.
+TEST_F(CudaLoss, AnAnswerThatIsNeitherYesNorNoStopsTheDevice) {
+  const auto lose = [&](uint8_t target) {
+    try {
+      const Tensor x = Tensor::zeros({1}, DType::f32, gpu()), total = Tensor::like(x);
+      binary_cross_entropy_forward(x, Tensor::from(std::vector{target}, {1}, gpu()), total, 1, gpu());
+      total.to(cpu());
+    } catch (const Error& error) {
+      std::fputs(error.what(), stderr);
+      std::_Exit(1);
+    }
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(lose(1), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(lose(2), testing::ExitedWithCode(1), "launch failure");
 }
 
 TEST_F(CudaLoss, PartsOfTheNormHaveTheBitsOfTheProcessor) {

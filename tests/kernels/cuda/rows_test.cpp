@@ -104,6 +104,21 @@ TEST_F(CudaRows, GatheredAndSummedRowsHaveTheBitsOfTheProcessor) {
     }
 }
 
+TEST_F(CudaRows, StoredRowsHaveTheBitsOfTheProcessor) {
+  for (const DType dtype : kFloats)
+    for (const auto& [rows, slots, width] :
+         {Sizes{1, 1, 1}, {5, 0, 8}, {129, 33, 31}, {127, 127, 64}, {40, 7, 1100}, {9, 5, 0}}) {
+      std::vector<int32_t> index;
+      for (int64_t slot = 0; slot < slots; ++slot)
+        index.push_back(static_cast<int32_t>(random_permutation(
+            1, Purpose("store"), static_cast<uint64_t>(rows), static_cast<uint64_t>(slot))));
+      expect_same_bits({str("store_rows ", slots, " of ", rows, ", width ", width, ", ", dtype),
+                        {uniform("x", {slots, width}, dtype), numbers(index)},
+                        {uniform("y", {rows, width}, dtype)},
+                        [](auto& in, auto& out, Stream s) { store_rows(in[0], in[1], out[0], s); }});
+    }
+}
+
 /// More slots than the least size of all chunks together: chunks grow.
 TEST_F(CudaRows, InversionKeepsSlotsInOrder) {
   for (const Sizes& sizes :
@@ -150,10 +165,11 @@ TEST_F(CudaRows, ExpertsChooseFromLargePools) {
 
 /// What the device finds wrong stops it for good, so that a process of its own tries it.
 TEST_F(CudaRows, AnIndexOutOfRangeStopsTheDevice) {
-  const auto gather_row = [&](int32_t row) {
+  const auto run = [&](auto* kernel, int64_t x_rows, int64_t y_rows, int32_t row) {
     try {
-      const Tensor x = Tensor::zeros({4, 8}, DType::f32, gpu()), y = Tensor::empty({1, 8}, DType::f32, gpu());
-      gather(x, Tensor::from(std::vector{row}, {1}, gpu()), y, gpu());
+      const Tensor x = Tensor::zeros({x_rows, 8}, DType::f32, gpu()),
+                   y = Tensor::zeros({y_rows, 8}, DType::f32, gpu());
+      kernel(x, Tensor::from(std::vector{row}, {1}, gpu()), y, gpu());
       y.to(cpu());
     } catch (const Error& error) {
       std::fputs(error.what(), stderr);
@@ -161,9 +177,14 @@ TEST_F(CudaRows, AnIndexOutOfRangeStopsTheDevice) {
     }
     std::_Exit(0);
   };
+  using Kernel = void(const Tensor&, const Tensor&, const Tensor&, Stream);
+  const auto gather_row = [&](int32_t row) { run(static_cast<Kernel*>(gather), 4, 1, row); };
+  const auto store_row = [&](int32_t row) { run(static_cast<Kernel*>(store_rows), 1, 4, row); };
   EXPECT_EXIT(gather_row(3), testing::ExitedWithCode(0), "");
   EXPECT_EXIT(gather_row(4), testing::ExitedWithCode(1), "launch failure");
   EXPECT_EXIT(gather_row(-1), testing::ExitedWithCode(1), "launch failure");
+  EXPECT_EXIT(store_row(3), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(store_row(4), testing::ExitedWithCode(1), "launch failure");
 }
 
 }  // namespace
