@@ -19,7 +19,7 @@ void AdamW::step(int64_t step, float rate, float grad_scale) {
   // Powers by repeated squaring in f64: the same bits wherever the run was resumed, on every machine.
   auto correction = [&](double beta) {
     double power = 1;
-    for (int64_t exponent = step + 1; exponent > 0; exponent /= 2, beta *= beta)
+    for (int64_t exponent = step - config_.first_step + 1; exponent > 0; exponent /= 2, beta *= beta)
       if (exponent % 2) power *= beta;
     return static_cast<float>(1 / (1 - power));
   };
@@ -39,6 +39,8 @@ void AdamW::step(int64_t step, float rate, float grad_scale) {
 
 float learning_rate(const ScheduleConfig& schedule, int64_t step, int64_t steps) {
   const double peak = schedule.peak, end = schedule.end;
+  step -= schedule.first_step;
+  steps -= schedule.first_step;
   if (step < schedule.warmup)
     return static_cast<float>(peak * static_cast<double>(step + 1) / static_cast<double>(schedule.warmup));
   if (schedule.kind == "constant") return schedule.peak;

@@ -14,13 +14,15 @@ struct AdamWConfig {
   float beta2 = 0.95f;
   float epsilon = 1e-8f;
   float decay = 0.1f;
+  int64_t first_step = 0;
 
   auto fields() {
     return std::tuple{
         Field{"beta1", beta1, "decay of the gradient average", 0, 1},
         Field{"beta2", beta2, "decay of the squared gradient average", 0, 1},
         Field{"epsilon", epsilon, "added to the root of the squared average", 0},
-        Field{"decay", decay, "decoupled weight decay of matrices; vectors are not decayed", 0}};
+        Field{"decay", decay, "decoupled weight decay of matrices; vectors are not decayed", 0},
+        Field{"first_step", first_step, "step at which the averages started from zero; set by upcycling", 0}};
   }
 };
 
@@ -53,6 +55,7 @@ struct ScheduleConfig {
   float end = 1e-5f;
   int64_t warmup = 100;
   double stable = 0.8;
+  int64_t first_step = 0;
 
   auto fields() {
     return std::tuple{Field{"kind", kind,
@@ -61,11 +64,13 @@ struct ScheduleConfig {
                       Field{"peak", peak, "learning rate at the end of the warm-up", 0},
                       Field{"end", end, "learning rate at the last step (not used by constant)", 0},
                       Field{"warmup", warmup, "steps of linear warm-up from 0", 0},
-                      Field{"stable", stable, "wsd: share of all steps after which the decay begins", 0, 1}};
+                      Field{"stable", stable, "wsd: share of all steps after which the decay begins", 0, 1},
+                      Field{"first_step", first_step,
+                            "step at which the schedule begins, warm-up included; set by upcycling", 0}};
   }
 };
 
-/// Learning rate of a step in [0, steps).
+/// Learning rate of a step in [first_step, steps).
 float learning_rate(const ScheduleConfig& schedule, int64_t step, int64_t steps);
 
 }  // namespace tessera

@@ -16,13 +16,6 @@ Config load(const StepSetting& setting) {
                      {str("compute=", setting.compute), "loader.attend_across_documents=true"});
 }
 
-std::vector<Optimized> optimized(const Shards& shards) {
-  std::vector<Optimized> ranges;
-  for (const ShardPiece& piece : shards.pieces())
-    ranges.push_back({piece.value, piece.grad, piece.parameter->decays()});
-  return ranges;
-}
-
 }  // namespace
 
 TrainingStep::TrainingStep(const StepSetting& setting, Communicator& world)
@@ -32,7 +25,7 @@ TrainingStep::TrainingStep(const StepSetting& setting, Communicator& world)
       model_(config_.model),
       shards_(shard(model_, world, engine_.stream(), {config_.compute_dtype(), config_.reshard_after_forward},
                     static_cast<uint64_t>(config_.seed), config_.model.deviation)),
-      optimizer_(optimized(shards_), config_.adamw),
+      optimizer_(adamw_over(shards_.pieces(), config_.adamw)),
       batches_(read_batches()) {
   run();
 }
@@ -60,7 +53,7 @@ std::vector<Batch> TrainingStep::read_batches() {
 void TrainingStep::micro_batch(const Batch& batch) {
   shards_.begin_round(1);
   Rows rows = rows_of(batch, batch.tokens.stream());
-  Rows::Routings routings;
+  Routings routings;
   rows.record = &routings;
   Tape tape;
   const Loss loss = cross_entropy(model_(rows), batch.targets, scale_, config_.z_loss);
@@ -91,7 +84,8 @@ void TrainingStep::count(const Rows& rows, const Ledger& ledger) {
     for_each_parameter(model_.blocks[block], "", [&](const std::string&, const Parameter& weight) {
       if (weight.shape.rank() == 2) count_product(rows.tokens.count(), weight);
       if (weight.shape.rank() < 3) return;
-      const std::vector<int64_t>& offsets = rows.record->at(static_cast<int64_t>(block)).routing.offsets;
+      const std::vector<int64_t>& offsets =
+          rows.record->experts.at(static_cast<int64_t>(block)).routing.offsets;
       for (size_t expert = 0; expert + 1 < offsets.size(); ++expert)
         count_product(offsets[expert + 1] - offsets[expert], weight);
     });

@@ -28,6 +28,7 @@ struct Config {
   bool trace = false;
   double clip = 1;
   float z_loss = 1e-5f;
+  double threshold_decay = 0.99;
   ModelConfig model;
   LoaderConfig loader;
   AdamWConfig adamw;
@@ -58,6 +59,10 @@ struct Config {
         Field{"trace", trace, "write trace_RANK.json with the time range of every kernel"},
         Field{"clip", clip, "largest Euclidean norm of the whole gradient", 1e-12, 1e12},
         Field{"z_loss", z_loss, "weight of the squared log of the softmax normaliser", 0, 1},
+        Field{"threshold_decay", threshold_decay,
+              "per step, of the running means of expert choice's cut-offs, by which trained models route "
+              "causally",
+              0, 1},
         Field{"model", model},
         Field{"loader", loader},
         Field{"adamw", adamw},

@@ -37,13 +37,10 @@ void write_inputs(hdf5::File& file, const Batch& batch, const Rows& rows) {
           rows.of_modality[static_cast<size_t>(modality)].index);
 }
 
-void write_routing(hdf5::File& file, const Rows::Routings& routings) {
-  for (const auto& [block, chosen] : routings) {
-    const std::string group = str("/routing/", block, "/");
-    write(file, group + "index", chosen.routing.index);
-    file.write(group + "offsets", chosen.routing.offsets);
-    if (chosen.scores.value()) write(file, group + "scores", chosen.scores.value());
-  }
+void write_routing(hdf5::File& file, const std::string& group, const LayerRouting& chosen) {
+  write(file, group + "index", chosen.routing.index);
+  file.write(group + "offsets", chosen.routing.offsets);
+  if (chosen.scores.value()) write(file, group + "scores", chosen.scores.value());
 }
 
 /// Fills the file at path.
@@ -60,7 +57,7 @@ void inspect_step(const InspectStepOptions& options, const std::string& path, Co
   for (int64_t count : batch.target_counts) targets += count;
 
   Rows rows = rows_of(batch, stream);
-  Rows::Routings routings;
+  Routings routings;
   rows.record = &routings;
   hdf5::File file = hdf5::File::create(path);
   trained.shards().begin_round(1);
@@ -76,7 +73,10 @@ void inspect_step(const InspectStepOptions& options, const std::string& path, Co
   }
   trained.shards().finish_step();
   write_inputs(file, batch, rows);
-  write_routing(file, routings);
+  for (const auto& [block, chosen] : routings.experts)
+    write_routing(file, str("/routing/", block, "/"), chosen);
+  for (const auto& [block, depth] : routings.depths)
+    write_routing(file, str("/routing/", block, "/depth/"), depth.chosen);
   for (const ShardPiece& piece : trained.shards().pieces()) {
     const Shape shape = piece.parameter->shape;
     write(file, "/parameters/" + piece.parameter->name, piece.value.reshape(shape));

@@ -33,6 +33,7 @@ std::vector<std::pair<std::string, std::optional<double>>> scalars_of(const Step
           {"learning_rate", metrics.learning_rate},
           {"gradient_norm", metrics.gradient_norm},
           {"clip_scale", metrics.clip_scale},
+          {"output_norm", metrics.output_norm},
           {"tokens_per_second", metrics.tokens_per_second()},
           {"seconds", metrics.seconds},
           {"flops_per_second", metrics.flops_per_second()},
@@ -41,8 +42,13 @@ std::vector<std::pair<std::string, std::optional<double>>> scalars_of(const Step
 
 std::vector<std::pair<const char*, const std::map<std::string, double>*>> tables_of(
     const StepMetrics& metrics) {
-  return {
-      {"expert_load", &metrics.expert_load}, {"unrouted", &metrics.unrouted}, {"passes", &metrics.passes}};
+  return {{"expert_load", &metrics.expert_load},
+          {"unrouted", &metrics.unrouted},
+          {"fan_out", &metrics.fan_out},
+          {"gate", &metrics.gate},
+          {"depth", &metrics.depth},
+          {"router_gradient", &metrics.router_gradient},
+          {"passes", &metrics.passes}};
 }
 
 }  // namespace

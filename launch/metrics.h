@@ -24,12 +24,19 @@ struct StepMetrics {
   double clip_scale = 1;     ///< what the gradient was multiplied by
   int64_t tokens = 0;        ///< of the step
   double seconds = 0;
-  int64_t flops = 0;                ///< of the step, forward and backward, from the ledger
+  int64_t flops = 0;       ///< of the step, forward and backward, from the ledger
+  double output_norm = 0;  ///< of the last block, root mean square over rows: growth warns of divergence
   double matrix_peak_fraction = 0;  ///< flops / seconds over the measured peak of all ranks (matrix_peak.h)
   int64_t memory_bytes = 0;         ///< most that tensors of one rank held at once
   std::map<std::string, double> expert_load;  ///< "block/expert label" -> share of the group's tokens it took
   std::map<std::string, double> unrouted;     ///< "block/group" -> share of tokens that no expert took
-  std::map<std::string, double> passes;       ///< class of data -> times that it has been seen whole
+  std::map<std::string, double>
+      fan_out = {};  ///< "block/modality/N" -> share of tokens that N routed experts took; 3 = 3 or more
+  std::map<std::string, double> gate = {};   ///< "block/group" -> mean gate of the slots
+  std::map<std::string, double> depth = {};  ///< "block/modality" -> share of tokens that entered the block
+  std::map<std::string, double>
+      router_gradient = {};                   ///< "block" or "block/depth" -> norm of the router's gradient
+  std::map<std::string, double> passes;  ///< class of data -> times that it has been seen whole
 
   double tokens_per_second() const { return static_cast<double>(tokens) / seconds; }
   double flops_per_second() const { return static_cast<double>(flops) / seconds; }

@@ -52,6 +52,8 @@ Evaluation read_evaluation(const std::string& path) {
     held_out.nats = number(json[part], where, "nats");
     held_out.unigram = number(json[part], where, "unigram");
     held_out.bigram = number(json[part], where, "bigram");
+    if (json.contains("causal") && json["causal"].contains(part))
+      held_out.causal = number(json["causal"][part], path + ": causal: " + part, "nats");
   }
   if (const auto count = number(json, path, "parameters"))
     evaluation.parameters = static_cast<int64_t>(*count);

@@ -15,6 +15,7 @@ namespace tessera {
 struct HeldOut {
   int64_t tokens = 0;
   std::optional<double> nats, unigram, bigram;  ///< none: null in the file
+  std::optional<double> causal;  ///< nats with routing by thresholds; none where routing is causal anyway
 };
 
 struct Evaluation {

@@ -30,8 +30,8 @@ Rows rows_of(const Batch& batch, Stream stream) {
   return rows;
 }
 
-FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config) {
-  FlopInputs inputs{rows.tokens.count(), {}, {}};
+FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config, const Routings& routings) {
+  FlopInputs inputs{rows.tokens.count(), {}, {}, {}};
   for (size_t i = 0; i + 1 < rows.segments.size(); ++i)
     inputs.segment_lengths.push_back(rows.segments[i + 1] - rows.segments[i]);
   const bool by_unit = config.routing_pool == "sequence";
@@ -41,6 +41,8 @@ FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config) {
       inputs.tokens[pool].push_back(by_unit ? candidates.units[pool + 1] - candidates.units[pool]
                                             : candidates.index.count());
   }
+  for (const auto& [layer, depth] : routings.depths)
+    inputs.taken[layer] = std::make_shared<const FlopInputs>(flop_inputs(depth.rows, config, Routings()));
   return inputs;
 }
 

@@ -11,7 +11,8 @@ namespace tessera {
 /// of candidates for routing.
 Rows rows_of(const Batch& batch, Stream stream);
 
-/// What layers/model_config.h needs to count the operations of a micro-batch.
-FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config);
+/// What layers/model_config.h needs to count the operations of a micro-batch.  routings: what the model's routers left in
+/// rows.record; without mixture-of-depths it may be empty.
+FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config, const Routings& routings);
 
 }  // namespace tessera

@@ -91,12 +91,15 @@ void Run::restore() {
   });
   load_checkpoint(*latest, tensors_, world_);
   first_step_ = saved.step;
+  thresholds_ = saved.state.thresholds;
   if (world_.rank() != 0) return;
-  warn_of_changes(*latest, saved.state, run_state(config_, loader_.dataset().index(), engines_.isa()));
+  warn_of_changes(*latest, saved.state,
+                  run_state(config_, loader_.dataset().index(), engines_.isa(), thresholds_));
   log_line(str("resumed from ", *latest));
 }
 
 bool Run::finish_step(int64_t step, const StepSummary& summary, const Update& update) {
+  thresholds_.update(summary.cutoff, config_.threshold_decay);
   agree(world_, [&] {
     if (world_.rank() == 0) write_metrics(step, summary, update);
   });
@@ -126,11 +129,19 @@ void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& 
                       .tokens = static_cast<int64_t>(summary.tokens),
                       .seconds = seconds,
                       .flops = static_cast<int64_t>(summary.flops),
+                      .output_norm = summary.output_norm,
                       .matrix_peak_fraction = summary.flops / seconds / matrix_peak_,
                       .memory_bytes = memory_statistics(engines_.stream()).peak_bytes,
                       .expert_load = summary.expert_load,
                       .unrouted = summary.unrouted,
+                      .fan_out = {},
+                      .gate = summary.gate,
+                      .depth = summary.depth,
+                      .router_gradient = update.router_gradient_norms,
                       .passes = {}};
+  for (const auto& [place, shares] : summary.fan_out)
+    for (size_t experts = 0; experts < shares.size(); ++experts)
+      metrics.fan_out[str(place, "/", experts)] = shares[experts];
   for (UnitKind kind : {UnitKind::mixed, UnitKind::text}) {
     const int64_t units = kind == UnitKind::mixed ? config_.loader.mixed_units : config_.loader.text_units;
     if (units > 0) metrics.passes[name_of(kind)] = loader_.sampler().passes(kind, step + 1);
@@ -141,7 +152,7 @@ void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& 
 
 void Run::save(int64_t steps_done) {
   if (progress_) progress_->clear();
-  RunState state = run_state(config_, loader_.dataset().index(), engines_.isa());
+  RunState state = run_state(config_, loader_.dataset().index(), engines_.isa(), thresholds_);
   save_checkpoint(config_.out, steps_done, tensors_, to_json(state), world_);
   if (world_.rank() == 0) remove_old_checkpoints(config_.out, config_.keep);
 }

@@ -5,6 +5,7 @@
 //   OUT/metrics.jsonl    one object per step (launch/metrics.h), and TensorBoard events
 //   OUT/step_00000200/   checkpoints (parallel/checkpoint.h)
 
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -23,6 +24,7 @@ struct Update {
   double gradient_norm = 0;
   double clip_scale = 1;
   double learning_rate = 0;
+  std::map<std::string, double> router_gradient_norms;  ///< "block" or "block/depth", before clipping
 };
 
 class Run {
@@ -54,6 +56,7 @@ class Run {
   Engines& engines_;
   Communicator& world_;
   int64_t first_step_ = 0, last_step_ = 0;
+  Thresholds thresholds_;
   double matrix_peak_ = 0;  ///< FLOP/s of all ranks together
   int64_t step_began_ns_ = 0;
   int exit_code_ = 0;

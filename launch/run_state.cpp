@@ -4,9 +4,11 @@
 
 namespace tessera {
 
-RunState run_state(const Config& config, const DatasetIndex& index, Isa isa) {
-  return {
-      config, name_of(isa), {index.fingerprint, index.vocabulary.image_codes, index.vocabulary.text_pieces}};
+RunState run_state(const Config& config, const DatasetIndex& index, Isa isa, const Thresholds& thresholds) {
+  return {config,
+          name_of(isa),
+          {index.fingerprint, index.vocabulary.image_codes, index.vocabulary.text_pieces},
+          thresholds};
 }
 
 SavedRun read_saved_run(const std::string& checkpoint) {

@@ -6,6 +6,7 @@
 
 #include "data/shard.h"
 #include "launch/config.h"
+#include "layers/thresholds.h"
 #include "runtime/isa.h"
 
 namespace tessera {
@@ -27,11 +28,15 @@ struct RunState {
   Config config;
   std::string isa;
   DataState data;
+  Thresholds thresholds;
 
-  auto fields() { return std::tuple{Field{"config", config}, Field{"isa", isa}, Field{"data", data}}; }
+  auto fields() {
+    return std::tuple{Field{"config", config}, Field{"isa", isa}, Field{"data", data},
+                      Field{"thresholds", thresholds}};
+  }
 };
 
-RunState run_state(const Config& config, const DatasetIndex& index, Isa isa);
+RunState run_state(const Config& config, const DatasetIndex& index, Isa isa, const Thresholds& thresholds);
 
 /// The state and the number of steps that are done.
 struct SavedRun {

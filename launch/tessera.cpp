@@ -15,6 +15,7 @@
 #include "launch/process.h"
 #include "launch/report.h"
 #include "launch/train.h"
+#include "launch/upcycle.h"
 #include "launch/version.h"
 #include "runtime/log.h"
 
@@ -124,6 +125,22 @@ int run(int argc, char** argv) {
   evaluate_command->add_option("--threads", evaluate.threads, "compute threads of a rank, 0 = cores / ranks")
       ->check(CLI::Range(int64_t{0}, int64_t{1024}));
 
+  CLI::App* upcycle_command = app.add_subcommand(
+      "upcycle", "make the networks of a trained model the experts of a larger one, and go on from there");
+  UpcycleOptions upcycle;
+  upcycle_command->add_option("source", upcycle.source, "run folder; its latest checkpoint is the seed")
+      ->required();
+  upcycle_command
+      ->add_option("settings", upcycle.overrides,
+                   "key=value on top of the seed's config, e.g. out=runs/4t4i "
+                   "model.feed_forward='[\"4t4i\"]' steps=2000")
+      ->required();
+  upcycle_command->add_option("--moments", upcycle.moments, "of AdamW: reset to zero, or clone")
+      ->check(CLI::IsMember({"reset", "clone"}));
+  upcycle_command
+      ->add_option("--reinitialise", upcycle.reinitialise, "share of each clone's hidden units to draw anew")
+      ->check(CLI::Range(0.0, 1.0));
+
   CLI::App* inspect_command =
       app.add_subcommand("inspect", "say what is in a dataset, shard, checkpoint or run");
   std::string inspect_path;
@@ -160,7 +177,7 @@ int run(int argc, char** argv) {
     return fail_process(usage_problem(app, argc, argv, error), kExitUsage);
   }
 
-  for (const CLI::App* command : {prepare_command, inspect_command, report_command})
+  for (const CLI::App* command : {prepare_command, upcycle_command, inspect_command, report_command})
     TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
                   " runs as one process: start it without mpirun");
   if (train_command->parsed()) {
@@ -178,6 +195,7 @@ int run(int argc, char** argv) {
     return run_process(1, [&](Communicator& world) {
       return device_usable(world, evaluate.device) ? run_evaluate(evaluate, world) : kExitUsage;
     });
+  if (upcycle_command->parsed()) return run_upcycle(upcycle);
   if (step_command->parsed()) return run_inspect_step(step);
   if (inspect_command->parsed()) {
     if (inspect_path.empty())

@@ -29,19 +29,28 @@ std::unique_ptr<Loader> open_loader(const Config& config, Communicator& world, S
   return loader;
 }
 
-AdamW make_optimizer(const std::vector<ShardPiece>& pieces, const AdamWConfig& config) {
-  std::vector<Optimized> ranges;
-  for (const ShardPiece& piece : pieces)
-    ranges.push_back({piece.value, piece.grad, piece.parameter->decays()});
-  return AdamW(std::move(ranges), config);
-}
-
 /// What the gradient is multiplied by, so that its norm is at most clip.
 float clip_scale(double norm, double clip, int64_t step) {
   if (!std::isfinite(norm))  // the same on every rank
     throw AgreedError(
         str("step ", step, ": the gradient norm is ", norm, "; the last checkpoint is from before it"));
   return norm > clip ? static_cast<float>(clip / norm) : 1.0f;
+}
+
+/// By block; collective.
+std::map<std::string, double> router_gradient_norms(Transformer& model, const Shards& shards) {
+  std::vector<std::string> places;
+  std::vector<const Parameter*> routers;
+  for_each_parameter(model, "", [&](const std::string& path, const Parameter& parameter) {
+    if (!path.ends_with(".router")) return;
+    const std::string block = path.substr(7, path.find('.', 7) - 7);  // after "blocks."
+    places.push_back(path.ends_with(".depth.router") ? block + "/depth" : block);
+    routers.push_back(&parameter);
+  });
+  const std::vector<double> norms = shards.gradient_norms(routers);
+  std::map<std::string, double> by_place;
+  for (size_t i = 0; i < places.size(); ++i) by_place[places[i]] = norms[i];
+  return by_place;
 }
 
 }  // namespace
@@ -56,7 +65,7 @@ int train(const Config& config, Communicator& world) {
   Transformer model(config.model);
   const ShardOptions sharding{config.compute_dtype(), config.reshard_after_forward};
   Shards shards = shard(model, engines.ranks(), stream, sharding, seed, config.model.deviation);
-  AdamW optimizer = make_optimizer(shards.pieces(), config.adamw);
+  AdamW optimizer = adamw_over(shards.pieces(), config.adamw);
   Run run(config, {shards.pieces(), &optimizer}, *loader, engines, world);  // restores the latest checkpoint
   StepStatistics statistics(model, loader->dataset().vocabulary());
   loader->start(run.first_step(), world.rank(), world.size());
@@ -74,8 +83,11 @@ int train(const Config& config, Communicator& world) {
       }
       const Batch batch = loader->next();
       Rows rows = rows_of(batch, stream);
-      Rows::Routings routings;
+      Routings routings;
+      Tensor output;
       rows.record = &routings;
+      rows.output = &output;
+      rows.noise = RouterNoise{seed, step, batch.leaf};
       Tape tape;  // everything below is recorded
       const Loss loss = cross_entropy(model(rows), batch.targets.to(stream), scale, config.z_loss);
       tape.backward(loss.total);  // gathers, reduces and frees as it goes
@@ -84,7 +96,8 @@ int train(const Config& config, Communicator& world) {
     shards.finish_step();
 
     Update update{.gradient_norm = shards.gradient_norm(),
-                  .learning_rate = learning_rate(config.schedule, step, config.steps)};
+                  .learning_rate = learning_rate(config.schedule, step, config.steps),
+                  .router_gradient_norms = router_gradient_norms(model, shards)};
     update.clip_scale = clip_scale(update.gradient_norm, config.clip, step);
     optimizer.step(step, static_cast<float>(update.learning_rate), static_cast<float>(update.clip_scale));
     shards.invalidate();

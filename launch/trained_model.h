@@ -18,6 +18,7 @@ class TrainedModel {
 
   const Config& config() const { return saved_.state.config; }
   int64_t step() const { return saved_.step; }
+  const Thresholds& thresholds() const { return saved_.state.thresholds; }
   Transformer& model() { return model_; }
   Shards& shards() { return shards_; }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/random_fill.h"
 #include "layers/residual.h"
+#include "layers/row_choice.h"
 
 namespace tessera {
 namespace {
@@ -31,7 +33,11 @@ Mlp::Mlp(const ModelConfig& model)
       config(model) {}
 
 Var Mlp::operator()(const Var& x, const Rows&) {
-  return residual(x, norm, config, [&](const Var& in) { return swiglu_network(in, gate, up, down, {}); });
+  return residual(x, norm, config, [&](const Var& in) {
+    // A node of its own sums the gradients of gate and up before the residual's joins them, as the gather of experts does: one
+    // expert per modality gives the bits of this network.
+    return swiglu_network(reshape(in, in.shape()), gate, up, down, {});
+  });
 }
 
 MixtureOfExperts::MixtureOfExperts(const ModelConfig& model, std::vector<ExpertGroup> expert_groups,
@@ -51,24 +57,34 @@ MixtureOfExperts::MixtureOfExperts(const ModelConfig& model, std::vector<ExpertG
 }
 
 Var MixtureOfExperts::operator()(const Var& x, const Rows& rows) {
-  return residual(x, norm, config, [&](const Var& in) {
-    LayerRouting chosen = route(in, rows);
-    Var mixed;
-    {
-      const Tape::Labels book(labels);
-      const Var done = swiglu_network(gather(in, chosen.routing), gate, up, down, chosen.routing.offsets);
-      mixed = combine(done, gates(chosen), chosen.routing);
-    }
-    if (rows.record) (*rows.record)[layer] = std::move(chosen);
-    return mixed;
-  });
+  if (config.gate_order == "norm_then_gate") return add(x, mix(x, rows));
+  return residual(x, norm, config, [&](const Var& in) { return mix(in, rows); });
+}
+
+Var MixtureOfExperts::mix(const Var& x, const Rows& rows) {
+  const LayerRouting chosen = route(x, rows);
+  if (rows.record) rows.record->experts[layer] = chosen;
+  const Tape::Labels book(labels);
+  Var done = swiglu_network(gather(x, chosen.routing), gate, up, down, chosen.routing.offsets);
+  if (config.gate_order == "norm_then_gate") done = rms_norm(done, norm, config.epsilon);
+  return combine(done, chosen.gates, chosen.routing);
 }
 
 LayerRouting MixtureOfExperts::route(const Var& x, const Rows& rows) {
   LayerRouting chosen;
-  if (router) chosen.scores = sigmoid(matmul_f32(x, *router));
-  chosen.routing = rows.replay ? rows.replay->at(layer).routing : choose(chosen.scores, rows);
+  if (router) chosen.scores = sigmoid(noisy(matmul_f32(x, *router), rows));
+  chosen.routing = rows.replay ? rows.replay->experts.at(layer).routing : choose(chosen.scores, rows);
+  chosen.gates = gates(chosen);
   return chosen;
+}
+
+Var MixtureOfExperts::noisy(const Var& logits, const Rows& rows) const {
+  if (!config.router_noise || !rows.noise) return logits;
+  const auto [seed, step, leaf] = *rows.noise;
+  const Purpose purpose(str("router noise ", layer, " ", step, " ", leaf));
+  const Tensor noise = Tensor::empty(logits.shape(), DType::f32, logits.stream());
+  kernels::fill_logistic(noise, {.seed = seed, .purpose = purpose}, logits.stream());
+  return add(logits, noise);
 }
 
 Routing MixtureOfExperts::choose(const Var& scores, const Rows& rows) const {
@@ -77,21 +93,16 @@ Routing MixtureOfExperts::choose(const Var& scores, const Rows& rows) const {
   int64_t column = 0;
   for (const ExpertGroup& group : groups) {
     const Candidates& candidates = candidates_of(group, rows);
-    const int64_t tokens = candidates.index.count();
-    int64_t slots = tokens;
+    RowChoice choice{candidates.index, {candidates.index.count()}};
     if (group.routed()) {
-      const std::vector<int64_t> pools =
-          config.routing_pool == "sequence" ? candidates.units : std::vector<int64_t>{0, tokens};
-      std::vector<int64_t> counts;
-      for (size_t pool = 0; pool + 1 < pools.size(); ++pool)
-        counts.push_back(expert_slots(pools[pool + 1] - pools[pool], group.experts, config.capacity));
-      parts.push_back(choose_experts(scores, candidates.index, {group.experts, column, pools, counts}));
+      RouterColumns columns{group.experts, column, config.capacity, {}};
+      for (int64_t expert = 0; expert < group.experts; ++expert)
+        columns.labels.push_back(str(layer, "/", labels[offsets.size() - 1 + static_cast<size_t>(expert)]));
+      choice = choose_rows(scores, candidates, columns, config.routing_pool, rows);
       column += group.experts;
-      slots = parts.back().count() / group.experts;
-    } else {
-      parts.push_back(candidates.index);
     }
-    for (int64_t expert = 0; expert < group.experts; ++expert) offsets.push_back(offsets.back() + slots);
+    for (int64_t count : choice.counts) offsets.push_back(offsets.back() + count);
+    parts.push_back(choice.index);
   }
   Tensor index = Tensor::empty({offsets.back()}, DType::i32, rows.tokens.stream());
   int64_t begin = 0;

@@ -31,7 +31,9 @@ const Candidates& candidates_of(const ExpertGroup& group, const Rows& rows);
 ///   y[r] = sum over experts e that chose row r, in expert order, of g[r, e] swiglu_e(x[r]),  g = sigmoid(x
 ///   router^T)
 ///
-/// A group with one expert takes all its tokens with gate 1 and has no row in the router.
+/// A group with one expert takes all its tokens with gate 1 and has no row in the router.  With config.router_noise the
+/// scores of training are sigmoid(x router^T + logistic noise) (eq. 5).  With config.gate_order "norm_then_gate" the sum is
+/// of g[r, e] RMSNorm(swiglu_e(x[r])) and joins the residual as it is.
 /// Source: MoMa (arXiv 2407.21770), 2.2 and eq. 1.
 struct MixtureOfExperts {
   Parameter norm;
@@ -50,7 +52,9 @@ struct MixtureOfExperts {
   }
 
  private:
+  Var mix(const Var& x, const Rows& rows);
   LayerRouting route(const Var& x, const Rows& rows);
+  Var noisy(const Var& logits, const Rows& rows) const;
   Routing choose(const Var& scores, const Rows& rows) const;
   Var gates(const LayerRouting& chosen) const;
 };

@@ -43,6 +43,8 @@ void for_each_group(T& object, const Visit& visit) {
     for_each_field(object, [&](auto field) { for_each_group(field.value, visit); });
   } else if constexpr (requires { std::variant_size<T>::value; }) {
     std::visit([&](auto& member) { for_each_group(member, visit); }, object);
+  } else if constexpr (requires { object.has_value(); }) {
+    if (object) for_each_group(*object, visit);
   } else {
     for (auto& element : object) for_each_group(element, visit);
   }

@@ -9,6 +9,8 @@
 namespace tessera {
 namespace {
 
+constexpr std::string_view kShared = "+shared";
+
 /// A whole number from 1 to 4096 at text[at], moving at past it; 0 when there is none.
 int64_t read_count(const std::string& text, size_t& at) {
   const size_t begin = at;
@@ -18,35 +20,57 @@ int64_t read_count(const std::string& text, size_t& at) {
   return count <= 4096 ? count : 0;
 }
 
-}  // namespace
-
-std::vector<ExpertGroup> parse_feed_forward(const std::string& name) {
-  if (name == "dense") return {};
+/// The experts of NtMi or moe_Nx; none when name is neither.
+std::vector<ExpertGroup> parse_groups(const std::string& name) {
   size_t at = 0;
   if (name.starts_with("moe_")) {
     at = 4;
     const int64_t experts = read_count(name, at);
     if (experts > 0 && name.substr(at) == "x") return {{"mixed", experts, {0, 1}}};
-  } else {
-    const int64_t text = read_count(name, at);
-    if (text > 0 && at < name.size() && name[at] == 't') {
-      const int64_t image = read_count(name, ++at);
-      if (image > 0 && name.substr(at) == "i") return {{"text", text, {0}}, {"image", image, {1}}};
-    }
+    return {};
   }
-  throw Error(str("model.feed_forward: expected dense, NtMi such as 4t4i, or moe_Nx such as moe_8x, got \"",
-                  name, "\""));
+  const int64_t text = read_count(name, at);
+  if (text == 0 || at >= name.size() || name[at] != 't') return {};
+  const int64_t image = read_count(name, ++at);
+  if (image == 0 || name.substr(at) != "i") return {};
+  return {{"text", text, {0}}, {"image", image, {1}}};
+}
+
+/// Entries by layer repeat: they must divide the layers.
+void check_pattern(const char* field, size_t entries, int64_t layers) {
+  TESSERA_CHECK(entries > 0 && static_cast<size_t>(layers) % entries == 0, "model.", field,
+                ": the number of entries must divide the ", layers, " layers, got ", entries);
+}
+
+}  // namespace
+
+std::vector<ExpertGroup> parse_feed_forward(const std::string& name) {
+  if (name == "dense") return {};
+  const bool shared = name.ends_with(kShared);
+  std::vector<ExpertGroup> groups = parse_groups(name.substr(0, name.size() - (shared ? kShared.size() : 0)));
+  TESSERA_CHECK(
+      !groups.empty(),
+      "model.feed_forward: expected dense, NtMi such as 4t4i, or moe_Nx such as moe_8x, the last two also "
+      "with +shared, got \"",
+      name, "\"");
+  if (shared) {
+    groups.push_back({"shared_text", 1, {0}});
+    groups.push_back({"shared_image", 1, {1}});
+  }
+  return groups;
 }
 
 void check(const ModelConfig& config) {
   TESSERA_CHECK(config.width % config.heads == 0 && config.head_dim() % 2 == 0,
                 "model.heads: width / heads must be an even whole number, got ", config.width, " / ",
                 config.heads);
-  const size_t layers = static_cast<size_t>(config.layers);
-  TESSERA_CHECK(config.feed_forward.size() == 1 || config.feed_forward.size() == layers,
-                "model.feed_forward: must have one entry or one per layer (", layers, "), got ",
-                config.feed_forward.size());
+  check_pattern("feed_forward", config.feed_forward.size(), config.layers);
+  check_pattern("depth_capacity", config.depth_capacity.size(), config.layers);
   for (const std::string& name : config.feed_forward) parse_feed_forward(name);
+  TESSERA_CHECK(
+      config.gate_order == "gate_then_norm" || config.norm == "post",
+      "model.gate_order: norm_then_gate needs norm = post: with norm = pre nothing is normed after the "
+      "experts");
 }
 
 int64_t expert_slots(int64_t tokens, int64_t experts, double capacity) {
@@ -63,8 +87,10 @@ std::map<std::string, int64_t> parameter_counts(const ModelConfig& config) {
                                         {"feed_forward", 0},
                                         {"norms", (2 * layers + 1) * width},
                                         {"qk_norms", config.qk_norm ? layers * 4 * config.head_dim() : 0},
-                                        {"routers", 0}};
+                                        {"routers", 0},
+                                        {"depth_routers", 0}};
   for (int64_t layer = 0; layer < layers; ++layer) {
+    if (config.routes_depth(layer)) counts["depth_routers"] += width;
     int64_t networks = 0;
     for (const ExpertGroup& group : parse_feed_forward(config.feed_forward_of(layer))) {
       networks += group.experts;
@@ -75,25 +101,35 @@ std::map<std::string, int64_t> parameter_counts(const ModelConfig& config) {
   return counts;
 }
 
-int64_t forward_flops(const ModelConfig& config, const FlopInputs& inputs) {
+namespace {
+
+/// Of one layer and the rows that enter it.
+int64_t layer_flops(const ModelConfig& config, int64_t layer, const FlopInputs& inputs) {
   const int64_t width = config.width;
   int64_t squares = 0;
   for (int64_t length : inputs.segment_lengths) squares += length * length;
-  int64_t flops = 2 * inputs.rows * width * config.vocab;
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    flops += 2 * inputs.rows * 4 * width * width + 2 * squares * width;
-    const std::vector<ExpertGroup> groups = parse_feed_forward(config.feed_forward_of(layer));
-    int64_t slots = groups.empty() ? inputs.rows : 0, routed_experts = 0;
-    for (const ExpertGroup& group : groups) {
-      if (group.routed()) routed_experts += group.experts;
-      for (const std::vector<int64_t>& pool : inputs.tokens) {
-        int64_t tokens = 0;
-        for (int modality : group.modalities) tokens += pool[static_cast<size_t>(modality)];
-        slots +=
-            group.routed() ? group.experts * expert_slots(tokens, group.experts, config.capacity) : tokens;
-      }
+  const std::vector<ExpertGroup> groups = parse_feed_forward(config.feed_forward_of(layer));
+  int64_t slots = groups.empty() ? inputs.rows : 0, routed_experts = 0;
+  for (const ExpertGroup& group : groups) {
+    if (group.routed()) routed_experts += group.experts;
+    for (const std::vector<int64_t>& pool : inputs.tokens) {
+      int64_t tokens = 0;
+      for (int modality : group.modalities) tokens += pool[static_cast<size_t>(modality)];
+      slots += group.routed() ? group.experts * expert_slots(tokens, group.experts, config.capacity) : tokens;
     }
-    flops += 2 * inputs.rows * routed_experts * width + 2 * slots * 3 * width * config.inner();
+  }
+  return 2 * inputs.rows * 4 * width * width + 2 * squares * width +
+         2 * inputs.rows * routed_experts * width + 2 * slots * 3 * width * config.inner();
+}
+
+}  // namespace
+
+int64_t forward_flops(const ModelConfig& config, const FlopInputs& inputs) {
+  int64_t flops = 2 * inputs.rows * config.width * config.vocab;
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    const bool routed = config.routes_depth(layer);
+    if (routed) flops += 2 * inputs.rows * config.width;
+    flops += layer_flops(config, layer, routed ? *inputs.taken.at(layer) : inputs);
   }
   return flops;
 }

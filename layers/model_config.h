@@ -2,6 +2,7 @@
 // The shape of a model, and what follows from it without building one.
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,9 +12,9 @@ namespace tessera {
 
 /// Experts that choose among the tokens of some modalities.
 struct ExpertGroup {
-  std::string name;  ///< "text", "image" or "mixed"
+  std::string name;  ///< "text", "image" or "mixed", after "shared_" where it stands beside others
   int64_t experts = 1;
-  std::vector<int> modalities;  ///< 0 text, 1 image
+  std::vector<int> modalities;  ///< 0 text, 1 image; as many as there are: any token but padding
 
   bool routed() const {
     return experts > 1;
@@ -31,8 +32,11 @@ struct ModelConfig {
   double rope_base = 10000;
   float epsilon = 1e-5f;
   std::vector<std::string> feed_forward{"dense"};
+  std::vector<double> depth_capacity{1};
   double capacity = 1;
   std::string routing_pool = "micro_batch";
+  std::string gate_order = "gate_then_norm";
+  bool router_noise = false;
   float deviation = 0.02f;
 
   auto fields() {
@@ -48,34 +52,51 @@ struct ModelConfig {
         Field{"qk_norm", qk_norm, "LayerNorm over head_dim of queries and keys, before RoPE"},
         Field{"rope_base", rope_base, "base of the rotary angles", 1.0001, 1e9},
         Field{"epsilon", epsilon, "inside the norms", 1e-12, 1},
-        Field{"feed_forward", feed_forward,
-              "per layer, or one entry for all: dense, NtMi (N text and M image experts, e.g. 4t4i) or "
-              "moe_Nx (one mixed pool)"},
+        Field{
+            "feed_forward", feed_forward,
+            "by layer, repeated when there are fewer entries: dense, NtMi (N text and M image experts, e.g. "
+            "4t4i) or moe_Nx (one mixed pool); with +shared an expert per modality that takes all its "
+            "tokens"},
+        Field{"depth_capacity", depth_capacity,
+              "by layer, repeated when there are fewer entries: the part of the tokens that enters the layer "
+              "(mixture-of-depths), 1 = all; MoMa's is [0.25, 1]",
+              1e-3, 1},
         Field{"capacity", capacity,
               "slots per token and group: an expert takes ceil(capacity tokens / experts)", 1e-3, 64},
         Field{"routing_pool", routing_pool,
-              "one of micro_batch|sequence: the tokens among which an expert chooses"},
+              "one of micro_batch|sequence: the tokens among which an expert, or a layer, chooses"},
+        Field{"gate_order", gate_order,
+              "one of gate_then_norm|norm_then_gate: with norm = post, RMSNorm of the gated sum of experts "
+              "(MoMa), or the gated sum of each expert's RMSNorm, which keeps the gate's gradient"},
+        Field{"router_noise", router_noise,
+              "while training, add Gumbel(0, 1) - Gumbel(0, 1) to the experts' router logits (MoMa, eq. 5)"},
         Field{"deviation", deviation, "standard deviation of the initial matrices", 0, 10}};
   }
 
   int64_t head_dim() const { return width / heads; }
   int64_t inner() const { return hidden ? hidden : 8 * width / 3; }
   const std::string& feed_forward_of(int64_t layer) const {
-    return feed_forward[feed_forward.size() == 1 ? 0 : static_cast<size_t>(layer)];
+    return feed_forward[static_cast<size_t>(layer) % feed_forward.size()];
   }
+  double depth_capacity_of(int64_t layer) const {
+    return depth_capacity[static_cast<size_t>(layer) % depth_capacity.size()];
+  }
+  /// Whether a router decides which rows enter the layer.
+  bool routes_depth(int64_t layer) const { return depth_capacity_of(layer) < 1; }
 };
 
-/// Empty for "dense".  Throws Error for a name that is none of the three forms.
+/// Empty for "dense".  Throws Error for a name that is none of the forms.
 std::vector<ExpertGroup> parse_feed_forward(const std::string& name);
 
 /// Throws Error naming the field when members do not fit each other.
 void check(const ModelConfig& config);
 
-/// Slots per expert for tokens candidates: 0 of none, else at least 1, at most all.
+/// Slots per expert for tokens candidates: 0 of none, else at least 1, at most all.  One "expert" with the capacity of a layer
+/// is mixture-of-depths.
 int64_t expert_slots(int64_t tokens, int64_t experts, double capacity);
 
 /// Learned numbers by part ("embedding", "head", "attention", "feed_forward", and the small terms "norms",
-/// "qk_norms", "routers"), in closed form.
+/// "qk_norms", "routers", "depth_routers"), in closed form.
 std::map<std::string, int64_t> parameter_counts(const ModelConfig& config);
 
 /// Forward floating-point operations of a micro-batch, in closed form, by the convention of
@@ -85,6 +106,8 @@ struct FlopInputs {
   std::vector<int64_t> segment_lengths;
   std::vector<std::vector<int64_t>>
       tokens;  ///< per unit: text, image tokens; one entry when the pool is the micro-batch
+  std::map<int64_t, std::shared_ptr<const FlopInputs>>
+      taken;  ///< by layer with mixture-of-depths: the rows that enter it
 };
 int64_t forward_flops(const ModelConfig& config, const FlopInputs& inputs);
 

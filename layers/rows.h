@@ -3,9 +3,11 @@
 // that is known about them on the host before any layer runs.
 
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "autograd/functions.h"
+#include "layers/thresholds.h"
 
 namespace tessera {
 
@@ -15,11 +17,20 @@ struct Candidates {
   std::vector<int64_t> units;  ///< positions in index where each unit (sequence) begins, and n at the end
 };
 
-/// The routing of one layer: its slots, and the scores it came from (an empty Var without a router).
+/// What a router chose: slots, the scores they came from and the gates of the slots (empty Vars without a router).
 struct LayerRouting {
   Routing routing;
-  Var scores;
+  Var scores;  ///< f32 [rows, routed experts]
+  Var gates;   ///< f32 [slots]
 };
+
+/// Names the noise of one micro-batch: other triples give independent noise.
+struct RouterNoise {
+  uint64_t seed = 0;
+  int64_t step = 0, leaf = 0;
+};
+
+struct Routings;
 
 struct Rows {
   Tensor tokens;     ///< i32 [rows]
@@ -28,9 +39,27 @@ struct Rows {
   std::vector<Candidates> of_modality;  ///< text, image; padding is in none
   Candidates all;                       ///< every row but padding
 
-  using Routings = std::map<int64_t, LayerRouting>;  ///< by block
-  Routings* record = nullptr;                        ///< where expert layers leave what they chose
-  const Routings* replay = nullptr;                  ///< choices to use instead; must have every expert layer
+  std::optional<RouterNoise> noise = {};   ///< for configs with router_noise; none outside of training
+  const Thresholds* thresholds = nullptr;  ///< routers take the scores above these instead of the highest
+  Routings* record = nullptr;              ///< where routers leave what they chose
+  const Routings* replay = nullptr;        ///< choices to use instead; must have every router
+  Tensor* output = nullptr;  ///< where the model leaves the output of its last block, [rows, width]
 };
+
+/// The rows that enter a layer with mixture-of-depths: one slot each.
+struct DepthRouting {
+  LayerRouting chosen;
+  Rows rows;  ///< those rows alone, numbered from 0, with their original positions
+};
+
+/// What the routers of a model chose, by block.
+struct Routings {
+  std::map<int64_t, LayerRouting> experts;
+  std::map<int64_t, DepthRouting> depths;
+};
+
+/// The rows that index (i32 [count], increasing) names, as rows of their own; segments left without rows are gone.
+/// A tensor without storage names no rows: then they are taken evenly from all of them.
+Rows select_rows(const Rows& rows, const Tensor& index);
 
 }  // namespace tessera

@@ -20,7 +20,17 @@ const ModelConfig& checked_config(const ModelConfig& config) {
 }  // namespace
 
 Block::Block(const ModelConfig& config, int64_t layer)
-    : attention{Attention(config)}, feed_forward(make_feed_forward(config, layer)) {}
+    : attention{Attention(config)}, feed_forward(make_feed_forward(config, layer)) {
+  if (config.routes_depth(layer)) depth.emplace(DepthRouter(config, layer));
+}
+
+Var Block::operator()(const Var& x, const Rows& rows) {
+  if (!depth) return whole(x, rows);
+  const DepthRouting entering = (*depth)(x, rows);
+  const LayerRouting& chosen = entering.chosen;
+  const Var before = gather(x, chosen.routing);
+  return add(x, combine(subtract(whole(before, entering.rows), before), chosen.gates, chosen.routing));
+}
 
 Transformer::Transformer(const ModelConfig& config)
     : embedding{Embedding(checked_config(config))}, head{Head(config)} {

@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "layers/attention.h"
+#include "layers/depth_router.h"
 #include "layers/feed_forward.h"
 #include "layers/layer.h"
 
@@ -29,15 +30,22 @@ struct Head {
 };
 
 struct Block {
+  std::optional<Sharded<DepthRouter>> depth;  ///< with mixture-of-depths
   Sharded<Attention> attention;
   std::variant<Sharded<Mlp>, Sharded<MixtureOfExperts>> feed_forward;
 
   Block(const ModelConfig& config, int64_t layer);
-  Var operator()(const Var& x, const Rows& rows) {
+  Var operator()(const Var& x, const Rows& rows);
+  auto fields() {
+    return std::tuple{Field{"depth", depth}, Field{"attention", attention},
+                      Field{"feed_forward", feed_forward}};
+  }
+
+ private:
+  Var whole(const Var& x, const Rows& rows) {
     const Var mixed = attention(x, rows);
     return std::visit([&](auto& layer) { return layer(mixed, rows); }, feed_forward);
   }
-  auto fields() { return std::tuple{Field{"attention", attention}, Field{"feed_forward", feed_forward}}; }
 };
 
 struct Transformer {
@@ -51,6 +59,7 @@ struct Transformer {
   Var operator()(const Rows& rows) {
     Var x = embedding(rows);
     for (Block& block : blocks) x = block(x, rows);
+    if (rows.output) *rows.output = x.value();
     return head(x);
   }
   auto fields() {

@@ -30,6 +30,13 @@ class Range {
 
 }  // namespace
 
+AdamW adamw_over(const std::vector<ShardPiece>& pieces, const AdamWConfig& config) {
+  std::vector<Optimized> ranges;
+  for (const ShardPiece& piece : pieces)
+    ranges.push_back({piece.value, piece.grad, piece.parameter->decays()});
+  return AdamW(std::move(ranges), config);
+}
+
 void ShardGroup::bind(std::vector<Parameter*> parameters, Communicator& communicator, Stream stream,
                       ShardOptions options, uint64_t seed, float deviation) {
   TESSERA_CHECK(!communicator_, "sharded: the group of ", parameters_.empty() ? "" : parameters_[0]->name,
@@ -248,28 +255,54 @@ void Shards::invalidate() {
   for (ShardGroup* group : groups_) group->invalidate();
 }
 
-double Shards::gradient_norm() const {
+namespace {
+
+/// Norms of vectors, of each of which this rank holds some elements.
+std::vector<double> norms(std::span<const std::vector<Tensor>> vectors, Communicator& communicator) {
   // Comparison alone would drop a NaN on either side.
   auto larger = [](double a, double b) { return std::isnan(a) || a > b ? a : b; };
-  double own = 0;
-  for (const ShardGroup* group : groups_)
-    own = larger(kernels::largest_magnitude(group->gradient(), group->gradient().stream()), own);
-  double largest = 0;
-  for (double value : all_gather_values(*communicator_, {&own, 1})) largest = larger(value, largest);
-  if (!(largest > 0) || std::isinf(largest)) return largest;
-
-  unsigned __int128 squares = 0;
-  for (const ShardGroup* group : groups_)
-    squares +=
-        kernels::scaled_squares(group->gradient(), static_cast<float>(largest), group->gradient().stream());
-  unsigned __int128 total = 0;
-  const std::vector<std::byte> gathered =
-      all_gather_bytes(*communicator_, std::as_bytes(std::span(&squares, 1)));
-  for (size_t begin = 0; begin < gathered.size(); begin += sizeof squares) {
-    std::memcpy(&squares, gathered.data() + begin, sizeof squares);
-    total += squares;
+  std::vector<double> largest;
+  for (const std::vector<Tensor>& parts : vectors) {
+    double own = 0;
+    for (const Tensor& part : parts) own = larger(kernels::largest_magnitude(part, part.stream()), own);
+    largest.push_back(own);
   }
-  return largest * std::sqrt(static_cast<double>(total) * 0x1p-52);
+  const std::vector<double> all = all_gather_values(communicator, largest);
+  for (size_t i = 0; i < all.size(); ++i)
+    largest[i % vectors.size()] = larger(all[i], largest[i % vectors.size()]);
+
+  const auto is_summed = [](double value) { return value > 0 && !std::isinf(value); };
+  std::vector<unsigned __int128> own(vectors.size(), 0), total(vectors.size(), 0);
+  for (size_t i = 0; i < vectors.size(); ++i)
+    for (const Tensor& part : vectors[i])
+      if (is_summed(largest[i]))
+        own[i] += kernels::scaled_squares(part, static_cast<float>(largest[i]), part.stream());
+  const std::vector<std::byte> gathered = all_gather_bytes(communicator, std::as_bytes(std::span(own)));
+  for (size_t i = 0; i * sizeof own[0] < gathered.size(); ++i) {
+    unsigned __int128 squares;
+    std::memcpy(&squares, gathered.data() + i * sizeof squares, sizeof squares);
+    total[i % vectors.size()] += squares;
+  }
+  for (size_t i = 0; i < vectors.size(); ++i)
+    if (is_summed(largest[i])) largest[i] *= std::sqrt(static_cast<double>(total[i]) * 0x1p-52);
+  return largest;
+}
+
+}  // namespace
+
+double Shards::gradient_norm() const {
+  std::vector<Tensor> own;
+  for (const ShardGroup* group : groups_) own.push_back(group->gradient());
+  return norms({&own, 1}, *communicator_)[0];
+}
+
+std::vector<double> Shards::gradient_norms(std::span<const Parameter* const> parameters) const {
+  std::vector<std::vector<Tensor>> own(parameters.size());
+  for (const ShardPiece& piece : pieces()) {
+    const auto place = std::find(parameters.begin(), parameters.end(), piece.parameter);
+    if (place != parameters.end()) own[static_cast<size_t>(place - parameters.begin())].push_back(piece.grad);
+  }
+  return norms(own, *communicator_);
 }
 
 }  // namespace tessera

@@ -20,6 +20,7 @@
 #include <optional>
 #include <vector>
 
+#include "autograd/optimizer.h"
 #include "autograd/parameter.h"
 #include "parallel/canonical_sum.h"
 #include "parallel/communicator.h"
@@ -40,6 +41,9 @@ struct ShardPiece {
   int64_t begin;       ///< first element, in the flattened parameter
   Tensor value, grad;  ///< f32 [n], views of the group's shard and its gradient
 };
+
+/// An optimizer whose ranges are the pieces, in order.
+AdamW adamw_over(const std::vector<ShardPiece>& pieces, const AdamWConfig& config);
 
 class ShardGroup {
  public:
@@ -137,8 +141,10 @@ class Shards {
   void invalidate();
 
   /// Euclidean norm of the whole gradient, after finish_step(); the same bits for any number of ranks
-  /// (kernels/exact_norm.h).  0 when all are zero; infinity or NaN when one element is.
+  /// (kernels/exact_norm.h).  0 when all are zero; infinity or NaN when one element is.  Collective.
   double gradient_norm() const;
+  /// The same of single parameters, in order.
+  std::vector<double> gradient_norms(std::span<const Parameter* const> parameters) const;
 
  private:
   std::vector<ShardGroup*> groups_;

@@ -75,8 +75,8 @@ void read_value(const Json& json, const std::string& where, const std::string& k
     value = json.get<T>();
   } else if constexpr (std::floating_point<T>) {
     if (!json.is_number()) wrong_type(where, key, "a number", json);
+    check_range(where, key, json.get<double>(), field.least, field.most);  // before a float rounds it out of range
     value = json.get<T>();
-    check_range(where, key, double(value), field.least, field.most);
   } else if constexpr (std::same_as<T, std::string>) {
     if (!json.is_string()) wrong_type(where, key, "a string", json);
     value = json.get<std::string>();

@@ -1,5 +1,6 @@
 // What the program does when all is well, and when it is stopped on the way.
 
+#include <cmath>
 #include <csignal>
 #include <fstream>
 
@@ -34,9 +35,9 @@ TEST_F(CliRunTest, TellsWhatItCanDo) {
       EXPECT_NE(result.out.find(part), std::string::npos) << "no \"" << part << "\" in\n" << result.out;
   };
   says({"--help"},
-       {"prepare", "train", "evaluate", "inspect", "report", "doctor", "version",
+       {"prepare", "train", "evaluate", "upcycle", "inspect", "report", "doctor", "version",
         "Exit codes: 0 success; 1 bad input", "2 the command line", "85 stopped by", "mpirun -n 2"});
-  for (const char* command : {"prepare", "train", "evaluate", "inspect", "report", "doctor"})
+  for (const char* command : {"prepare", "train", "evaluate", "upcycle", "inspect", "report", "doctor"})
     says({command, "--help"}, {command});
   says({"train", "--keys"}, {"model.width = 256 [1, 1048576]", "schedule.peak", "steps between checkpoints"});
   says({"prepare", "--keys"}, {"image_share = 0.5 [0, 1]"});
@@ -90,6 +91,15 @@ TEST_F(CliRunTest, EvaluatesAndReports) {
     for (const char* model : {"nats", "unigram", "bigram"})
       EXPECT_GT(result[part][model], 0.5) << part << model;
   }
+  for (const char* part : {"overall", "text", "image", "text_given_image", "image_given_text"}) {
+    const Json &leaking = result[part], &causal = result["causal"][part];
+    EXPECT_EQ(leaking["tokens"], causal["tokens"]) << part;
+    EXPECT_NEAR(causal["perplexity"], std::exp(causal["nats"].get<double>()), 1e-6) << part;
+    EXPECT_NEAR(causal["leak_bits"],
+                (causal["nats"].get<double>() - leaking["nats"].get<double>()) / std::log(2), 1e-9)
+        << part;
+  }
+  EXPECT_LT(result["text_given_image"]["tokens"], result["text"]["tokens"]);
   std::filesystem::remove(out_ + "/evaluation.json");
   expect_success(under_mpirun(2, evaluate));
   EXPECT_EQ(bytes_of_file(out_ + "/evaluation.json"), alone);  // the same bits on two ranks

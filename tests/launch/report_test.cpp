@@ -20,7 +20,8 @@ constexpr const char* kEvaluation =
     R"({"checkpoint": "run/step_3", "step": 3, "routing": "batch", "parameters": 1234567,
   "text": {"tokens": 1200, "nats": 4.25, "unigram": 6.5, "bigram": 5.125},
   "image": {"tokens": 800, "nats": 3.5, "unigram": 5.0, "bigram": 4.0},
-  "image_plain": {"tokens": 0, "nats": null, "unigram": 0, "bigram": 0}})";
+  "image_plain": {"tokens": 0, "nats": null, "unigram": 0, "bigram": 0},
+  "causal": {"text": {"nats": 4.5}, "image": {"nats": 3.75}, "image_plain": {"nats": null}}})";
 
 std::string make_run(const TemporaryFolder& folder, const std::string& name, int64_t steps) {
   const std::string path = folder / name;
@@ -145,6 +146,7 @@ TEST(Report, ShowsEvaluationBesideBaselines) {
   EXPECT_NE(page.find("<td>5.125</td><td>4.000</td><td>–</td>"), std::string::npos);
   EXPECT_NE(page.find("<td>1.23 M</td><td>30 k</td><td>200</td>"), std::string::npos);
   EXPECT_NE(page.find("leak the future"), std::string::npos);
+  EXPECT_NE(page.find("which see no later token: text 4.500, image 3.750 nats."), std::string::npos);
   EXPECT_NE(page.find("<th scope=\"row\">model.width</th><td>64</td><td>128</td>"), std::string::npos);
   EXPECT_EQ(page.find("<th scope=\"row\">model.layers</th>"), std::string::npos);
   EXPECT_NE(page.find("--strength:0.250\">25.0 %</td>"), std::string::npos);

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "data/synthetic.h"
+#include "launch/run_state.h"
 #include "parallel/checkpoint.h"
 #include "tests/support/run_results.h"
 
@@ -80,6 +81,32 @@ TEST_F(TrainTest, RanksAndThreadsGiveTheSameBits) {
     settings.reshard_after_forward = true;
     EXPECT_EQ(checkpoint_bits(run(settings, base + "reshard", 2)), expected) << "resharded, " << compute;
   }
+}
+
+TEST_F(TrainTest, RoutersWithDepthNoiseAndSharedExpertsGiveTheSameBits) {
+  Config settings = config("2t2i+shared");
+  settings.model.depth_capacity = {0.5, 1};
+  settings.model.router_noise = true;
+  const auto thresholds = [](const std::string& checkpoint) {
+    Thresholds learned = read_saved_run(checkpoint).state.thresholds;
+    return to_json(learned);
+  };
+  const std::string one = run(settings, "1", 1);
+  EXPECT_GT(read_saved_run(one).state.thresholds.at("0/depth"), 0);
+  for (int ranks : {2, 3}) {
+    const std::string name = std::to_string(ranks), checkpoint = run(settings, name, ranks);
+    EXPECT_EQ(checkpoint_bits(checkpoint), checkpoint_bits(one)) << ranks << " ranks";
+    EXPECT_EQ(thresholds(checkpoint), thresholds(one)) << ranks << " ranks";
+    EXPECT_EQ(losses(folder_ / name), losses(folder_ / "1")) << ranks << " ranks";
+  }
+  Config half = settings;
+  half.stop_at = 5;
+  run(half, "parts", 3);
+  const std::string resumed = run(settings, "parts", 2);
+  EXPECT_EQ(checkpoint_bits(resumed), checkpoint_bits(one));
+  EXPECT_EQ(thresholds(resumed), thresholds(one));
+  settings.model.router_noise = false;
+  EXPECT_NE(losses(folder_ / "1"), (run(settings, "quiet", 1), losses(folder_ / "quiet")));
 }
 
 TEST_F(TrainTest, ResumeOnOtherRanksEqualsARunThatNeverStopped) {

@@ -39,13 +39,14 @@ int64_t total(const Counts& counts) {
 /// By walking the parameters of a model that has no storage.
 Counts counted(const ModelConfig& config) {
   Counts counts{{"embedding", 0}, {"head", 0},     {"attention", 0}, {"feed_forward", 0},
-                {"norms", 0},     {"qk_norms", 0}, {"routers", 0}};
+                {"norms", 0},     {"qk_norms", 0}, {"routers", 0},   {"depth_routers", 0}};
   Transformer model(config);
   for_each_parameter(model, "", [&](const std::string& path, Parameter& parameter) {
     const std::string last = path.substr(path.rfind('.') + 1);
     const bool of_head_dim = path.find("q_norm.") != path.npos || path.find("k_norm.") != path.npos;
     const std::string part = of_head_dim                             ? "qk_norms"
                              : last == "norm"                        ? "norms"
+                             : path.ends_with("depth.router")        ? "depth_routers"
                              : last == "router"                      ? "routers"
                              : path == "embedding.weight"            ? "embedding"
                              : path == "head.weight"                 ? "head"
@@ -60,6 +61,9 @@ TEST(Config, ShipsEveryClassAndKind) {
   const std::vector<std::string> names = shipped();
   for (const char* size : {"moma_90m_", "moma_435m_", "moma_1.4b_", "cpu_tiny_", "cpu_small_", "cpu_large_"})
     for (const char* kind : {"dense", "1t1i", "4t4i", "moe_8x"})
+      EXPECT_TRUE(std::binary_search(names.begin(), names.end(), std::string(size) + kind)) << size << kind;
+  for (const char* size : {"moma_90m_", "moma_435m_", "moma_1.4b_", "cpu_tiny_", "cpu_small_"})
+    for (const char* kind : {"mod_1t1i", "mod_4t4i"})
       EXPECT_TRUE(std::binary_search(names.begin(), names.end(), std::string(size) + kind)) << size << kind;
 }
 
@@ -96,6 +100,30 @@ TEST(Config, PaperClassesHaveThePublishedCounts) {
   }
 }
 
+// Mixture-of-depths in every second layer: more layers (and for the largest class more width) for the same operations.
+TEST(Config, PaperClassesWithDepthsHaveThePublishedCounts) {
+  struct Class {
+    const char* name;
+    int64_t width, layers, head_dim;
+    int64_t dense, pair, eight;
+  };
+  for (const Class& c : {Class{"moma_90m", 512, 14, 64, 111'141'888, 140'494'848, 316'612'608},
+                         Class{"moma_435m", 1024, 40, 64, 637'452'288, 972'914'688, 2'985'689'088},
+                         Class{"moma_1.4b", 2304, 32, 128, 2'340'421'632, 3'699'376'128, 11'853'103'104}}) {
+    for (const auto& [kind, weights] :
+         std::map<std::string, int64_t>{{"dense", c.dense}, {"1t1i", c.pair}, {"4t4i", c.eight}}) {
+      SCOPED_TRACE(std::string(c.name) + "_mod_" + kind);
+      const Counts counts = parameter_counts(load(std::string(c.name) + "_mod_" + kind).model);
+      EXPECT_EQ(counts.at("norms"), (2 * c.layers + 1) * c.width);
+      EXPECT_EQ(counts.at("qk_norms"), c.layers * 2 * 2 * c.head_dim);
+      EXPECT_EQ(counts.at("routers"), kind == "4t4i" ? c.layers * 8 * c.width : 0);
+      EXPECT_EQ(counts.at("depth_routers"), c.layers / 2 * c.width);
+      EXPECT_EQ(total(counts), weights + counts.at("norms") + counts.at("qk_norms") + counts.at("routers") +
+                                   counts.at("depth_routers"));
+    }
+  }
+}
+
 TEST(Config, PaperClassesTrainAsPublished) {
   constexpr int64_t kLength = 4096;
   for (const std::string& name : shipped()) {
@@ -125,7 +153,7 @@ struct MetaRows {
     const Stream stream = Stream::meta();
     const auto index = [&](int64_t count) { return Tensor::empty({count}, DType::i32, stream); };
     const int64_t count = length * std::ssize(units);
-    flops = {count, std::move(segment_lengths), {}};
+    flops = {count, std::move(segment_lengths), {}, {}};
     rows = {index(count), index(count), {0}, {{{}, {0}}, {{}, {0}}}, {{}, {0}}};
     for (int64_t segment : flops.segment_lengths) rows.segments.push_back(rows.segments.back() + segment);
     std::vector<int64_t> sums{0, 0};
@@ -140,7 +168,8 @@ struct MetaRows {
 };
 
 /// What the tape books for a forward and backward of the model on tensors without storage.
-Cost ledger_cost(const ModelConfig& config, const Rows& rows) {
+Cost ledger_cost(const ModelConfig& config, Rows rows, Routings& routings) {
+  rows.record = &routings;
   Cost cost;
   run_ranks(1, [&](Communicator& world) {
     Transformer model(config);
@@ -159,9 +188,12 @@ void expect_flops(const std::string& name, const ModelConfig& config,
                   const std::vector<std::vector<int64_t>>& units, int64_t length,
                   const std::vector<int64_t>& segments) {
   const MetaRows meta(config, units, length, segments);
-  const Cost cost = ledger_cost(config, meta.rows);
-  EXPECT_EQ(cost.forward_flops, forward_flops(config, meta.flops)) << name;
-  EXPECT_EQ(cost.forward_flops, forward_flops(config, flop_inputs(meta.rows, config))) << name;
+  Routings routings;
+  const Cost cost = ledger_cost(config, meta.rows, routings);
+  if (routings.depths.empty()) {
+    EXPECT_EQ(cost.forward_flops, forward_flops(config, meta.flops)) << name;
+  }
+  EXPECT_EQ(cost.forward_flops, forward_flops(config, flop_inputs(meta.rows, config, routings))) << name;
   EXPECT_EQ(cost.backward_flops, 2 * cost.forward_flops) << name;
 }
 
@@ -178,7 +210,7 @@ TEST(Config, LedgerEqualsTheClosedForm) {
 }
 
 TEST(Config, LedgerEqualsTheClosedFormForAnyMix) {
-  const char* feed_forwards[] = {"dense", "1t1i", "4t4i", "moe_8x", "3t1i", "1t7i", "moe_1x", "2t5i"};
+  const char* feed_forwards[] = {"dense", "1t1i", "4t4i", "moe_8x", "3t1i", "1t7i", "moe_1x", "2t5i+shared"};
   uint64_t draws = 0;
   const auto draw = [&](int64_t least, int64_t most) {
     return least + static_cast<int64_t>(random_below(1, Purpose("mix"), draws++, uint64_t(most - least + 1)));
@@ -197,6 +229,8 @@ TEST(Config, LedgerEqualsTheClosedFormForAnyMix) {
     config.feed_forward.clear();
     for (int64_t layer = 0; layer < config.layers; ++layer)
       config.feed_forward.push_back(feed_forwards[draw(0, 7)]);
+    if (draw(0, 1)) config.depth_capacity = {0.125 * static_cast<double>(draw(1, 7)), 1};
+    if (config.layers % 2 == 1) config.depth_capacity.resize(1);
     const int64_t length = draw(1, 64);
     std::vector<std::vector<int64_t>> units;
     std::vector<int64_t> segments;
@@ -209,12 +243,27 @@ TEST(Config, LedgerEqualsTheClosedFormForAnyMix) {
   }
 }
 
+// 4096 tokens, half of them image codes, on tensors without storage.
+TEST(Config, SiblingsOfAClassCostTheSamePerToken) {
+  for (const char* size : {"moma_90m", "moma_435m", "moma_1.4b"}) {
+    const auto flops = [&](const char* kind) {
+      const ModelConfig config = load(str(size, "_", kind)).model;
+      Routings routings;
+      const MetaRows meta(config, {{2048, 2048}}, 4096, {4096});
+      return static_cast<double>(ledger_cost(config, meta.rows, routings).forward_flops);
+    };
+    const double dense = flops("dense");
+    for (const char* kind : {"1t1i", "4t4i", "moe_8x", "mod_dense", "mod_1t1i", "mod_4t4i"})
+      EXPECT_NEAR(flops(kind) / dense, 1, 0.03) << size << " " << kind;
+  }
+}
+
 // Known to three digits: 6 tokens (weights without the embedding + layers length width).
 TEST(Config, SmallAndLargeStepsCostWhatTheyShould) {
   const auto step = [](const std::string& name, int64_t length, int64_t units) {
     const ModelConfig config = load(name).model;
     const FlopInputs inputs{
-        length * units, std::vector<int64_t>(static_cast<size_t>(units), length), {{0, 0}}};
+        length * units, std::vector<int64_t>(static_cast<size_t>(units), length), {{0, 0}}, {}};
     return 3 * static_cast<double>(forward_flops(config, inputs)) / 1e9;
   };
   EXPECT_NEAR(step("cpu_small_dense", 512, 4), 52.3, 0.1);

@@ -1,9 +1,12 @@
 // Routing of whole models: absent modalities, padding, tokens without an expert, pools, and the order of sums.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "layers/layer.h"
+#include "layers/row_choice.h"
 #include "runtime/random.h"
 #include "tests/support/tiny_model.h"
 
@@ -63,13 +66,15 @@ TEST(Experts, ReplayedRoutingGivesTheSameBits) {
   const TinyRows tiny = tiny_rows(kDocuments, Modalities::both, engine.stream());
   const ModelConfig config = tiny_config({"2t2i"});
   const StepResult chosen = run_step(config, tiny, DType::f32, engine.stream());
-  const StepResult replayed = run_step(config, tiny, DType::f32, engine.stream(), &chosen.routing);
+  const StepResult replayed =
+      run_step(config, tiny, DType::f32, engine.stream(), {.replay = &chosen.routing});
   EXPECT_EQ(chosen.total, replayed.total);
   EXPECT_EQ(chosen.gradients, replayed.gradients);
 
   reference::ModelRouting other = chosen.routing;
-  std::swap(other[0].index.front(), other[0].index.back());  // a text expert takes an image and the reverse
-  EXPECT_NE(run_step(config, tiny, DType::f32, engine.stream(), &other).total, chosen.total);
+  std::swap(other.experts[0].index.front(),
+            other.experts[0].index.back());  // a text expert takes an image and the reverse
+  EXPECT_NE(run_step(config, tiny, DType::f32, engine.stream(), {.replay = &other}).total, chosen.total);
 }
 
 TEST(Experts, ASequenceChoosesForItself) {
@@ -95,7 +100,7 @@ TEST(Experts, TakeTheirShareOfEachPool) {
     ModelConfig config = tiny_config({"3t2i"});
     config.routing_pool = pool;
     const StepResult step = run_step(config, tiny, DType::f32, engine.stream());
-    for (const auto& [layer, slots] : step.routing)
+    for (const auto& [layer, slots] : step.routing.experts)
       for (int64_t expert = 0; expert < 5; ++expert) {
         const Candidates& group = tiny.rows.of_modality[expert < 3 ? 0 : 1];
         const std::vector<int64_t> whole{0, group.index.count()};
@@ -150,7 +155,7 @@ TEST(Experts, RowsWithoutAnExpertPassThrough) {
       config.capacity = 0.5;
       LoneLayer lone(config, stream);
       TinyRows tiny = tiny_rows({{20}, {30}}, Modalities::both, stream);
-      Rows::Routings chosen;
+      Routings chosen;
       tiny.rows.record = &chosen;
       const int64_t rows = tiny.rows.tokens.count();
       std::vector<float> values;
@@ -158,7 +163,7 @@ TEST(Experts, RowsWithoutAnExpertPassThrough) {
         values.push_back(static_cast<float>(random_normal(2, Purpose("x"), static_cast<uint64_t>(i))));
       const Tensor x = Tensor::from(values, {rows, config.width}, stream);
       const Tensor y = lone.layer(x, tiny.rows).value();
-      const std::span<const int32_t> slots = chosen.at(0).routing.index.values<int32_t>();
+      const std::span<const int32_t> slots = chosen.experts.at(0).routing.index.values<int32_t>();
       int64_t without = 0, padding = 0;
       for (int32_t row = 0; row < rows; ++row) {
         const bool taken = std::find(slots.begin(), slots.end(), row) != slots.end();
@@ -190,6 +195,111 @@ TEST(Experts, AreAddedInTheirOrder) {
   EXPECT_EQ(combined({1e8f, -1e8f, 1}), 1);
   EXPECT_NE(combined({1e8f, 1, -1e8f}), combined({1e8f, -1e8f, 1}));
 }
+
+void expect_dense(Modalities present, DType compute) {
+  SCOPED_TRACE(str(present == Modalities::both ? "both" : "one", " ", compute));
+  CpuEngine engine;
+  const TinyRows tiny = tiny_rows({{9, 4}, {14}}, present, engine.stream(), 0);
+  const StepResult dense = run_step(tiny_config({"dense"}), tiny, compute, engine.stream());
+  const StepResult sparse =
+      run_step(tiny_config({"1t1i"}), tiny, compute, engine.stream(), {.tied_experts = true});
+  EXPECT_EQ(dense.nll, sparse.nll);
+  const Roundings roundings = model_roundings(tiny_config({"dense"}), 14);
+  for (const auto& [name, gradient] : dense.gradients) {
+    const Values& parts = sparse.gradients.at(name);
+    Values together(gradient.size(), 0.0);
+    for (size_t i = 0; i < parts.size(); ++i) together[i % gradient.size()] += parts[i];
+    if (present == Modalities::both)
+      EXPECT_TRUE(close({name, together, gradient, compute, roundings}));
+    else
+      EXPECT_EQ(together, gradient) << name;
+  }
+}
+
+TEST(Experts, OneTiedExpertPerModalityIsTheDenseModel) {
+  for (Modalities present : {Modalities::text, Modalities::image, Modalities::both})
+    for (DType compute : {DType::f32, DType::bf16}) expect_dense(present, compute);
+}
+
+TEST(Experts, PermutedTokensGivePermutedOutputs) {
+  CpuEngine engine;
+  const Stream stream = engine.stream();
+  for (const char* feed_forward : {"4t4i", "moe_8x", "3t2i+shared"}) {
+    const ModelConfig config = tiny_config({feed_forward});
+    LoneLayer lone(config, stream);
+    const TinyRows tiny = tiny_rows({{20}}, Modalities::both, stream, 1);
+    const int64_t rows = tiny.rows.tokens.count(), width = config.width;
+    std::vector<float> values(static_cast<size_t>(rows * width)), moved(values.size());
+    std::vector<int32_t> tokens(static_cast<size_t>(rows));
+    const auto place = [&](int64_t row) {
+      return static_cast<int64_t>(random_permutation(3, Purpose("rows"), uint64_t(rows), uint64_t(row)));
+    };
+    for (int64_t i = 0; i < rows * width; ++i) {
+      values[static_cast<size_t>(i)] =
+          static_cast<float>(random_normal(2, Purpose("x"), static_cast<uint64_t>(i)));
+      moved[static_cast<size_t>(place(i / width) * width + i % width)] = values[static_cast<size_t>(i)];
+    }
+    for (int64_t row = 0; row < rows; ++row)
+      tokens[static_cast<size_t>(place(row))] = tiny.host.tokens[static_cast<size_t>(row)];
+    const auto output = [&](const std::vector<float>& x, const Rows& of) {
+      return lone.layer(Tensor::from(x, {rows, width}, stream), of).value().to_vector<float>();
+    };
+    const std::vector<float> straight = output(values, tiny.rows);
+    const std::vector<float> permuted = output(moved, with_tokens(tiny, tokens).rows);
+    for (int64_t row = 0; row < rows; ++row)
+      EXPECT_EQ(std::memcmp(&straight[static_cast<size_t>(row * width)],
+                            &permuted[static_cast<size_t>(place(row) * width)],
+                            static_cast<size_t>(width) * sizeof(float)),
+                0)
+          << feed_forward << ", row " << row;
+  }
+}
+
+/// k = min(b, max(1, ceil(capacity b / experts))) tokens for every expert, the highest scores, none twice.
+void expect_contract(uint64_t round, Stream stream) {
+  uint64_t draws = 0;
+  const auto draw = [&](uint64_t most) {
+    return static_cast<int64_t>(random_below(round, Purpose("routing"), draws++, most + 1));
+  };
+  const int64_t rows = draw(12), experts = 1 + draw(4);
+  const double capacity = 0.25 * static_cast<double>(1 + draw(7));
+  std::vector<float> scores(static_cast<size_t>(rows * experts));
+  for (float& score : scores) score = 0.125f * static_cast<float>(draw(8));  // with ties
+  std::vector<int32_t> candidates;
+  for (int32_t row = 0; row < rows; ++row)
+    if (draw(3) > 0) candidates.push_back(row);
+  const int64_t tokens = std::ssize(candidates);
+  const RowChoice choice = choose_by_rank(Tensor::from(scores, {rows, experts}, stream),
+                                          {Tensor::from(candidates, {tokens}, stream), {0, tokens}},
+                                          {experts, 0, capacity, {}}, "micro_batch");
+  const std::span<const int32_t> index = choice.index.values<int32_t>();
+  const int64_t wanted = std::min(
+      tokens,
+      std::max<int64_t>(1, static_cast<int64_t>(std::ceil(capacity * double(tokens) / double(experts)))));
+  size_t slot = 0;
+  for (int64_t expert = 0; expert < experts; ++expert) {
+    ASSERT_EQ(choice.counts[static_cast<size_t>(expert)], wanted) << "round " << round;
+    const auto better = [&](int32_t a, int32_t b) {
+      const float left = scores[static_cast<size_t>(a * experts + expert)],
+                  right = scores[static_cast<size_t>(b * experts + expert)];
+      return left > right || (left == right && a < b);
+    };
+    std::vector<int32_t> best = candidates;
+    std::sort(best.begin(), best.end(), better);
+    best.resize(static_cast<size_t>(wanted));
+    std::sort(best.begin(), best.end());
+    for (int32_t row : best) ASSERT_EQ(index[slot++], row) << "round " << round << ", expert " << expert;
+  }
+}
+
+void expect_contracts(uint64_t rounds) {
+  CpuEngine engine;
+  for (uint64_t round = 0; round < rounds && !testing::Test::HasFatalFailure(); ++round)
+    expect_contract(round, engine.stream());
+}
+
+TEST(Experts, RandomRoutingsKeepTheContract) { expect_contracts(2000); }
+TEST(ExpertsFull, RandomRoutingsKeepTheContract) { expect_contracts(100000); }
 
 }  // namespace
 }  // namespace tessera

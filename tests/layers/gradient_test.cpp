@@ -40,9 +40,11 @@ std::vector<size_t> chosen_elements(const std::string& name, const Values& gradi
 
 void check_model(ModelConfig config, DType compute, size_t sample) {
   SCOPED_TRACE(str(config.feed_forward[0], " ", config.norm, config.qk_norm ? " qk_norm " : " ",
-                   config.routing_pool, " ", compute));
+                   config.routing_pool, " ", config.gate_order, " depth ", config.depth_capacity[0], " ",
+                   compute));
   CpuEngine engine;
-  const TinyRows tiny = tiny_rows(kDocuments, Modalities::both, engine.stream());
+  TinyRows tiny = tiny_rows(kDocuments, Modalities::both, engine.stream());
+  tiny.host.noise = RouterNoise{5, 3, 1};
   const StepResult step = run_step(config, tiny, compute, engine.stream());
   reference::Parameters parameters = step.values;
   const Roundings roundings = model_roundings(config, kLongest);
@@ -74,6 +76,15 @@ std::vector<ModelConfig> configs() {
   all.back().norm = "pre";
   all.back().qk_norm = false;
   all.back().routing_pool = "sequence";
+  all.push_back(tiny_config({"2t2i+shared"}));
+  all.back().depth_capacity = {0.5, 1};
+  all.push_back(tiny_config({"dense", "moe_3x+shared"}));
+  all.back().depth_capacity = {0.25};
+  all.back().norm = "pre";
+  all.back().routing_pool = "sequence";
+  all.push_back(tiny_config({"2t2i"}));
+  all.back().gate_order = "norm_then_gate";
+  all.back().router_noise = true;
   return all;
 }
 

@@ -120,10 +120,7 @@ void train_on(Communicator& world, const Training& training, Result& result) {
   model.bind(world, engine.stream(), training.options);
   Shards shards = model.shards(world);
   const std::vector<ShardPiece> pieces = shards.pieces();
-  std::vector<Optimized> ranges;
-  for (const ShardPiece& piece : pieces)
-    ranges.push_back({piece.value, piece.grad, piece.parameter->decays()});
-  AdamW optimizer(ranges, {});
+  AdamW optimizer = adamw_over(pieces, {});
   for (int64_t step = 0; step < training.steps; ++step) {
     for (int64_t first = 0; first < training.leaves; first += world.size())
       run_round(model, shards, first, training, world, engine.stream());

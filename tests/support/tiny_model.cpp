@@ -5,7 +5,6 @@
 namespace tessera {
 namespace {
 
-constexpr int64_t kPadding = 2;
 constexpr int kVocab = 23, kFirstImage = 4, kImages = 8;
 
 int32_t draw_token(Modalities modalities, uint64_t index) {
@@ -24,18 +23,45 @@ Candidates candidates(const std::vector<int32_t>& index, const std::vector<int64
 }
 
 /// Overwrites the initial values of all shards.
-void set_values(const Shards& shards, DType compute, float deviation) {
+void set_values(const Shards& shards, DType compute, float deviation, bool tied_experts) {
   for (const ShardPiece& piece : shards.pieces()) {
-    const Purpose purpose("tiny " + piece.parameter->name);
+    const Parameter& parameter = *piece.parameter;
+    const Purpose purpose("tiny " + parameter.name);
+    const bool tied = tied_experts && parameter.shape.rank() == 3;
+    const auto period =
+        static_cast<uint64_t>(tied ? parameter.shape.count() / parameter.shape[0] : parameter.shape.count());
     uint64_t index = static_cast<uint64_t>(piece.begin);
     std::vector<float> values(static_cast<size_t>(piece.value.count()));
     for (float& value : values) {
-      value = (piece.parameter->init == Init::ones ? 1 : 0) +
-              deviation * static_cast<float>(random_normal(1, purpose, index++));
+      value = (parameter.init == Init::ones ? 1 : 0) +
+              deviation * static_cast<float>(random_normal(1, purpose, index++ % period));
       if (compute == DType::bf16) value = static_cast<float>(bf16(value));
     }
     piece.value.assign(std::span<const float>(values));
   }
+}
+
+Shards tiny_shards(Transformer& model, float deviation, Communicator& world, DType compute, Stream stream,
+                   const StepOptions& options) {
+  Shards shards = shard(model, world, stream, {compute, true}, 1, deviation);
+  set_values(shards, compute, deviation, options.tied_experts);
+  shards.invalidate();
+  return shards;
+}
+
+/// For a replay, on rows that the depth routers leave as many as they take.
+Routings routings_of(const reference::ModelRouting& from, int64_t rows, Stream stream) {
+  Routings to;
+  for (const auto& [layer, index] : from.depths)
+    to.depths[layer].chosen.routing =
+        make_routing(Tensor::from(index, {std::ssize(index)}, stream), {0, std::ssize(index)}, rows);
+  for (const auto& [layer, slots] : from.experts) {
+    const auto depth = from.depths.find(layer);
+    to.experts[layer].routing =
+        make_routing(Tensor::from(slots.index, {std::ssize(slots.index)}, stream), slots.offsets,
+                     depth == from.depths.end() ? rows : std::ssize(depth->second));
+  }
+  return to;
 }
 
 Values widened(const Tensor& tensor) {
@@ -57,25 +83,36 @@ ModelConfig tiny_config(std::vector<std::string> feed_forward) {
   return config;
 }
 
-TinyRows tiny_rows(const std::vector<std::vector<int64_t>>& documents, Modalities modalities, Stream stream) {
+TinyRows tiny_rows(const std::vector<std::vector<int64_t>>& documents, Modalities modalities, Stream stream,
+                   int64_t padding) {
   TinyRows tiny;
   reference::ModelInputs& host = tiny.host;
-  std::vector<int64_t> units{0};
-  host.segments = {0};
-  const auto append = [&](int64_t length, bool padding) {
+  tiny.units = host.segments = {0};
+  const auto append = [&](int64_t length, bool is_padding) {
     for (int64_t i = 0; i < length; ++i) {
       const auto row = static_cast<uint64_t>(host.tokens.size());
-      host.tokens.push_back(padding ? 0 : draw_token(modalities, row));
+      host.tokens.push_back(is_padding ? 0 : draw_token(modalities, row));
       host.positions.push_back(static_cast<int32_t>(i));
-      host.targets.push_back(padding || i + 1 == length ? -1 : draw_token(modalities, row + 1));
+      host.targets.push_back(is_padding || i + 1 == length ? -1 : draw_token(modalities, row + 1));
     }
-    host.segments.push_back(std::ssize(host.tokens));
+    if (length > 0) host.segments.push_back(std::ssize(host.tokens));
   };
   for (const std::vector<int64_t>& unit : documents) {
     for (int64_t length : unit) append(length, false);
-    append(kPadding, true);
-    units.push_back(std::ssize(host.tokens));
+    append(padding, true);
+    tiny.units.push_back(std::ssize(host.tokens));
   }
+  host.scale = 1 / 16.0;
+  host.z_loss = 1 / 64.0;
+  tiny.rows.tokens = Tensor::empty({0}, DType::i32, stream);
+  const std::vector<int32_t> tokens = host.tokens;
+  return with_tokens(std::move(tiny), tokens);
+}
+
+TinyRows with_tokens(TinyRows tiny, std::vector<int32_t> tokens) {
+  const Stream stream = tiny.rows.tokens.stream();
+  reference::ModelInputs& host = tiny.host;
+  host.tokens = std::move(tokens);
   std::vector<int32_t> text, image, all;
   for (int32_t row = 0; row < std::ssize(host.tokens); ++row) {
     const int32_t token = host.tokens[static_cast<size_t>(row)];
@@ -83,36 +120,31 @@ TinyRows tiny_rows(const std::vector<std::vector<int64_t>>& documents, Modalitie
     (token < kFirstImage + kImages ? image : text).push_back(row);
     all.push_back(row);
   }
-  host.scale = 1 / 16.0;
-  host.z_loss = 1 / 64.0;
   const auto tensor = [&](const std::vector<int32_t>& values) {
     return Tensor::from(values, {std::ssize(values)}, stream);
   };
-  tiny.rows = {tensor(host.tokens),
-               tensor(host.positions),
-               host.segments,
-               {candidates(text, units, stream), candidates(image, units, stream)},
-               candidates(all, units, stream)};
+  tiny.rows.tokens = tensor(host.tokens);
+  tiny.rows.positions = tensor(host.positions);
+  tiny.rows.segments = host.segments;
+  tiny.rows.of_modality = {candidates(text, tiny.units, stream), candidates(image, tiny.units, stream)};
+  tiny.rows.all = candidates(all, tiny.units, stream);
   tiny.targets = tensor(host.targets);
   return tiny;
 }
 
 StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compute, Stream stream,
-                    const reference::ModelRouting* replay) {
+                    StepOptions options) {
   StepResult result;
   run_ranks(1, [&](Communicator& world) {
     Transformer model(config);
-    Shards shards = shard(model, world, stream, {compute, true}, 1, config.deviation);
-    set_values(shards, compute, config.deviation);
-    shards.invalidate();
+    Shards shards = tiny_shards(model, config.deviation, world, compute, stream, options);
     shards.begin_round(1);
     Rows rows = tiny.rows;
-    Rows::Routings chosen, given;
+    rows.noise = tiny.host.noise;
+    Routings chosen, given;
     rows.record = &chosen;
-    if (replay) {
-      for (const auto& [layer, slots] : *replay)
-        given[layer].routing = make_routing(Tensor::from(slots.index, {std::ssize(slots.index)}, stream),
-                                            slots.offsets, rows.tokens.count());
+    if (options.replay) {
+      given = routings_of(*options.replay, rows.tokens.count(), stream);
       rows.replay = &given;
     }
     Tape tape;
@@ -126,11 +158,23 @@ StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compu
       result.values[piece.parameter->name] = widened(piece.value);
       result.gradients[piece.parameter->name] = widened(piece.grad);
     }
-    for (const auto& [layer, routed] : chosen) {
-      result.routing[layer] = {routed.routing.index.to_vector<int32_t>(), routed.routing.offsets};
-    }
+    for (const auto& [layer, routed] : chosen.experts)
+      result.routing.experts[layer] = {routed.routing.index.to_vector<int32_t>(), routed.routing.offsets};
+    for (const auto& [layer, depth] : chosen.depths)
+      result.routing.depths[layer] = depth.chosen.routing.index.to_vector<int32_t>();
   });
   return result;
+}
+
+std::vector<float> tiny_logits(const ModelConfig& config, const TinyRows& tiny, DType compute, Stream stream,
+                               StepOptions options) {
+  std::vector<float> logits;
+  run_ranks(1, [&](Communicator& world) {
+    Transformer model(config);
+    const Shards shards = tiny_shards(model, config.deviation, world, compute, stream, options);
+    logits = model(tiny.rows).value().to_vector<float>();
+  });
+  return logits;
 }
 
 Roundings model_roundings(const ModelConfig& config, int64_t document) {

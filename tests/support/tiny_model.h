@@ -15,12 +15,16 @@ ModelConfig tiny_config(std::vector<std::string> feed_forward);
 /// Units of documents, each ending in padding; ids 4 to 11 are image, others text.
 struct TinyRows {
   Rows rows;
+  std::vector<int64_t> units;  ///< row offsets
   Tensor targets;
   reference::ModelInputs host;
 };
 enum class Modalities : uint8_t { both, text, image };
-/// documents: lengths by unit; two rows of padding follow the last document of each unit.
-TinyRows tiny_rows(const std::vector<std::vector<int64_t>>& documents, Modalities modalities, Stream stream);
+/// documents: lengths by unit; rows of padding follow the last document of each unit.
+TinyRows tiny_rows(const std::vector<std::vector<int64_t>>& documents, Modalities modalities, Stream stream,
+                   int64_t padding = 2);
+/// The same with other tokens in the same places.
+TinyRows with_tokens(TinyRows tiny, std::vector<int32_t> tokens);
 
 /// What one forward and backward of a whole step on one rank gave.
 struct StepResult {
@@ -30,9 +34,15 @@ struct StepResult {
   reference::ModelRouting routing;
 };
 /// Every parameter, norms and biases too, gets values of its own; where compute is bf16 they are bf16 numbers.
-/// replay: a routing to use instead of the model's choice.
+struct StepOptions {
+  const reference::ModelRouting* replay = nullptr;  ///< a routing to use instead of the model's choice
+  bool tied_experts = false;                        ///< all experts of a layer have the values of the first
+};
 StepResult run_step(const ModelConfig& config, const TinyRows& rows, DType compute, Stream stream,
-                    const reference::ModelRouting* replay = nullptr);
+                    StepOptions options = {});
+/// Logits [rows, vocab] of the same model.
+std::vector<float> tiny_logits(const ModelConfig& config, const TinyRows& rows, DType compute, Stream stream,
+                               StepOptions options = {});
 
 /// Rounded operations from tokens to the loss and back: the longest sums of every function on the way, with backward counted
 /// as twice forward; and the tensors that are stored on the way, as many back as forth.  document: rows of the longest one.

@@ -1,5 +1,9 @@
 #include "tests/support/transformer_reference.h"
 
+#include <cmath>
+
+#include "runtime/random.h"
+
 namespace tessera::reference {
 namespace {
 
@@ -45,11 +49,20 @@ struct Model {
   }
 
   Values mix_experts(const Values& x, const std::string& path, int64_t layer) const {
-    const ExpertSlots& slots = routing.at(layer);
+    const ExpertSlots& slots = routing.experts.at(layer);
     const std::vector<ExpertGroup> groups = parse_feed_forward(config.feed_forward_of(layer));
     int64_t columns = 0;
     for (const ExpertGroup& group : groups) columns += group.routed() ? group.experts : 0;
-    const Values scores = columns ? sigmoid(linear(x, path + "router", config.width, columns)) : Values();
+    Values logits = columns ? linear(x, path + "router", config.width, columns) : Values();
+    if (config.router_noise && inputs.noise) {
+      const auto [seed, step, leaf] = *inputs.noise;
+      const Purpose purpose(str("router noise ", layer, " ", step, " ", leaf));
+      for (size_t i = 0; i < logits.size(); ++i) {
+        const double u = random_uniform(seed, purpose, i);
+        logits[i] += std::log(u / (1 - u));
+      }
+    }
+    const Values scores = sigmoid(logits);
     Values gates;
     size_t expert = 0;
     int64_t column = 0;
@@ -62,10 +75,57 @@ struct Model {
                   : 1);
         if (group.routed()) ++column;
       }
-    const Values done = network(gather(x, slots.index, config.width), path, slots.offsets);
+    Values done = network(gather(x, slots.index, config.width), path, slots.offsets);
+    if (config.gate_order == "norm_then_gate")
+      done = rms_norm(done, parameters.at(path + "norm"), config.epsilon);
     return combine(done, gates, slots.index, rows(), config.width);
   }
+
+  Values block(const Values& x, int64_t layer) const {
+    const std::string block = "blocks." + std::to_string(layer) + ".";
+    const std::string attention_path = block + "attention.", feed_forward_path = block + "feed_forward.";
+    const Values mixed =
+        residual(x, attention_path + "norm", [&](const Values& in) { return attend(in, attention_path); });
+    const bool dense = config.feed_forward_of(layer) == "dense";
+    if (!dense && config.gate_order == "norm_then_gate")
+      return add(mixed, mix_experts(mixed, feed_forward_path, layer));
+    return residual(mixed, feed_forward_path + "norm", [&](const Values& in) {
+      return dense ? network(in, feed_forward_path, std::vector<int64_t>{0, rows()})
+                   : mix_experts(in, feed_forward_path, layer);
+    });
+  }
 };
+
+/// The rows that index names, among themselves.
+ModelInputs selected(const ModelInputs& inputs, const std::vector<int32_t>& index) {
+  ModelInputs chosen;
+  chosen.segments = {0};
+  chosen.noise = inputs.noise;
+  for (size_t segment = 0; segment + 1 < inputs.segments.size(); ++segment) {
+    for (int32_t row : index) {
+      if (row < inputs.segments[segment] || row >= inputs.segments[segment + 1]) continue;
+      chosen.tokens.push_back(inputs.tokens[static_cast<size_t>(row)]);
+      chosen.positions.push_back(inputs.positions[static_cast<size_t>(row)]);
+    }
+    chosen.segments.push_back(std::ssize(chosen.tokens));
+  }
+  return chosen;
+}
+
+/// x + g (block(chosen rows of x) - chosen rows of x), at the chosen rows.
+Values shallow_block(const Model& model, const Values& x, int64_t layer) {
+  const ModelConfig& config = model.config;
+  const std::vector<int32_t>& index = model.routing.depths.at(layer);
+  const ModelInputs inside = selected(model.inputs, index);
+  const Values before = gather(x, index, config.width);
+  Values increment = Model{config, model.parameters, inside, model.routing}.block(before, layer);
+  for (size_t i = 0; i < increment.size(); ++i) increment[i] -= before[i];
+  const Values scores =
+      sigmoid(model.linear(x, "blocks." + std::to_string(layer) + ".depth.router", config.width, 1));
+  Values gates;
+  for (int32_t row : index) gates.push_back(scores[static_cast<size_t>(row)]);
+  return add(x, combine(increment, gates, index, model.rows(), config.width));
+}
 
 }  // namespace
 
@@ -73,17 +133,8 @@ Values logits(const ModelConfig& config, const Parameters& parameters, const Mod
               const ModelRouting& routing) {
   const Model model{config, parameters, inputs, routing};
   Values x = embedding(inputs.tokens, parameters.at("embedding.weight"), config.width);
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    const std::string block = "blocks." + std::to_string(layer) + ".";
-    const std::string attention_path = block + "attention.", feed_forward_path = block + "feed_forward.";
-    x = model.residual(x, attention_path + "norm",
-                       [&](const Values& in) { return model.attend(in, attention_path); });
-    x = model.residual(x, feed_forward_path + "norm", [&](const Values& in) {
-      return config.feed_forward_of(layer) == "dense"
-                 ? model.network(in, feed_forward_path, std::vector<int64_t>{0, model.rows()})
-                 : model.mix_experts(in, feed_forward_path, layer);
-    });
-  }
+  for (int64_t layer = 0; layer < config.layers; ++layer)
+    x = config.routes_depth(layer) ? shallow_block(model, x, layer) : model.block(x, layer);
   return model.linear(rms_norm(x, parameters.at("head.norm"), config.epsilon), "head.weight", config.width,
                       config.vocab);
 }

@@ -2,9 +2,11 @@
 // The model of layers/transformer.h in double precision, from the same parameter values and a given routing.
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "layers/model_config.h"
+#include "layers/rows.h"
 #include "tests/support/reference.h"
 
 namespace tessera::reference {
@@ -14,6 +16,7 @@ struct ModelInputs {
   std::vector<int32_t> tokens, positions, targets;
   std::vector<int64_t> segments;
   double scale = 1, z_loss = 0;
+  std::optional<RouterNoise> noise = {};
 };
 
 /// Slot s of an expert layer takes row index[s]; slots [offsets[e], offsets[e + 1]) are those of expert e.
@@ -22,8 +25,11 @@ struct ExpertSlots {
   std::vector<int64_t> offsets;
 };
 
-using Parameters = std::map<std::string, Values>;     ///< by name, as in checkpoints
-using ModelRouting = std::map<int64_t, ExpertSlots>;  ///< by block
+using Parameters = std::map<std::string, Values>;  ///< by name, as in checkpoints
+struct ModelRouting {
+  std::map<int64_t, ExpertSlots> experts;          ///< by block
+  std::map<int64_t, std::vector<int32_t>> depths;  ///< by block: the rows that enter it
+};
 
 Values logits(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,
               const ModelRouting& routing);

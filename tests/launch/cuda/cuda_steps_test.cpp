@@ -33,7 +33,7 @@ ModelConfig model_config() {
 }
 
 using Parameters = std::vector<std::vector<float>>;  ///< by piece
-using Routings = std::vector<Rows::Routings>;        ///< by micro-batch
+using StepRoutings = std::vector<Routings>;          ///< by micro-batch
 
 /// One rank that trains on one stream; every part of a step can be taken from another trainer.
 class Trainer {
@@ -43,7 +43,7 @@ class Trainer {
         stream_(stream),
         model_(model_config()),
         shards_(shard(model_, world, stream, {compute, false}, 1, model_config().deviation)),
-        optimizer_(ranges(), {}) {}
+        optimizer_(adamw_over(shards_.pieces(), {})) {}
 
   Parameters parameters() const {
     Parameters all;
@@ -57,7 +57,7 @@ class Trainer {
   }
 
   /// Loss and gradients of a step.  replay: choices of experts to use instead of the model's own.
-  double differentiate(int64_t step, const Routings* replay = nullptr) {
+  double differentiate(int64_t step, const StepRoutings* replay = nullptr) {
     const StepPlan plan = loader_.plan(step);
     const float scale = 1.0f / static_cast<float>(plan.target_count);
     double loss = 0;
@@ -67,7 +67,7 @@ class Trainer {
           read_batch(loader_.dataset(), loader_.sampler().micro_batch(step, leaf), false, host_.stream());
       Rows rows = rows_of(batch, stream_);
       rows.record = &routings_[static_cast<size_t>(leaf)];
-      Rows::Routings given;
+      Routings given;
       if (replay) {
         given = there((*replay)[static_cast<size_t>(leaf)], batch.tokens.count());
         rows.replay = &given;
@@ -86,7 +86,7 @@ class Trainer {
     for (const ShardPiece& piece : shards_.pieces()) all.push_back(piece.grad.to_vector<float>());
     return all;
   }
-  const Routings& routings() const { return routings_; }
+  const StepRoutings& routings() const { return routings_; }
 
   void update(int64_t step) {
     optimizer_.step(step, kRate, 1);
@@ -94,17 +94,11 @@ class Trainer {
   }
 
  private:
-  std::vector<Optimized> ranges() const {
-    std::vector<Optimized> all;
-    for (const ShardPiece& piece : shards_.pieces())
-      all.push_back({piece.value, piece.grad, piece.parameter->decays()});
-    return all;
-  }
   /// Another device's choices on this stream.
-  Rows::Routings there(const Rows::Routings& chosen, int64_t rows) const {
-    Rows::Routings moved;
-    for (const auto& [layer, routed] : chosen)
-      moved[layer].routing = make_routing(
+  Routings there(const Routings& chosen, int64_t rows) const {
+    Routings moved;
+    for (const auto& [layer, routed] : chosen.experts)
+      moved.experts[layer].routing = make_routing(
           Tensor::from(routed.routing.index.to_vector<int32_t>(), routed.routing.index.shape(), stream_),
           routed.routing.offsets, rows);
     return moved;
@@ -116,7 +110,7 @@ class Trainer {
   Transformer model_;
   Shards shards_;
   AdamW optimizer_;
-  Routings routings_;
+  StepRoutings routings_;
 };
 
 class CudaStepsTest : public testing::Test {
