@@ -62,4 +62,15 @@ struct Loss {
 Loss cross_entropy(const Var& logits, const Tensor& targets, float scale,
                    float z_loss);  ///< [rows, vocab] f32, [rows] i32
 
+Tensor nearest_code(const Tensor& x,
+                    const Tensor& codes);  ///< [rows, width], [codes, width] f32 -> [rows] i32
+/// value, whose gradient goes to x as if it were x (van den Oord et al., arXiv 1711.00937, 3.2).
+Var straight_through(const Var& x, const Tensor& value);
+
+struct SquaredError {
+  Var total;      ///< [1] f32: scale times the sum of by_row
+  Tensor by_row;  ///< [rows] f32: squared distance of x to target
+};
+SquaredError squared_error(const Var& x, const Tensor& target, float scale);  ///< [rows, cols] f32 twice
+
 }  // namespace tessera

@@ -1,6 +1,7 @@
 #include "tests/support/op_case.h"
 
 #include "runtime/random.h"
+#include "tests/support/quantise_cases.h"
 #include "tests/support/reference.h"
 
 namespace tessera {
@@ -382,6 +383,7 @@ std::vector<OpCase> op_cases() {
     cases.push_back(cross_entropy_case(rows, vocab, 0.01f));
     add_cross_entropy_parts(cases, rows, vocab);
   }
+  add_quantise_cases(cases);
   cases.push_back(cross_entropy_case(5, 1, 1));  // one id: the z-loss alone has a gradient
   return cases;
 }
