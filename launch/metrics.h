@@ -49,6 +49,10 @@ struct MetricsLine {
 /// not an object with a step.
 std::vector<MetricsLine> read_metrics(const std::string& path);
 
+/// The path of DIRECTORY/metrics.jsonl, missing or cut back to the steps before first_step; the rewrite is atomic.  Throws
+/// Error when the folder is missing or not writable, or a line other than the last is not an object with a step.
+std::string continued_metrics(const std::string& directory, int64_t first_step);
+
 /// What a progress line says of a step: losses and tokens per second.
 std::string headline(const StepMetrics& metrics);
 

@@ -1,7 +1,6 @@
 #include "launch/train.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 
 #include "launch/engines.h"
@@ -9,6 +8,7 @@
 #include "launch/rows.h"
 #include "launch/run.h"
 #include "launch/statistics.h"
+#include "launch/update.h"
 #include "layers/transformer.h"
 #include "runtime/stream.h"
 
@@ -27,21 +27,6 @@ std::unique_ptr<Loader> open_loader(const Config& config, Communicator& world, S
                                       stream);
   });
   return loader;
-}
-
-AdamW make_optimizer(const std::vector<ShardPiece>& pieces, const AdamWConfig& config) {
-  std::vector<Optimized> ranges;
-  for (const ShardPiece& piece : pieces)
-    ranges.push_back({piece.value, piece.grad, piece.parameter->decays()});
-  return AdamW(std::move(ranges), config);
-}
-
-/// What the gradient is multiplied by, so that its norm is at most clip.
-float clip_scale(double norm, double clip, int64_t step) {
-  if (!std::isfinite(norm))  // the same on every rank
-    throw AgreedError(
-        str("step ", step, ": the gradient norm is ", norm, "; the last checkpoint is from before it"));
-  return norm > clip ? static_cast<float>(clip / norm) : 1.0f;
 }
 
 }  // namespace

@@ -1,0 +1,23 @@
+#include "launch/update.h"
+
+#include <cmath>
+
+#include "parallel/agree.h"
+
+namespace tessera {
+
+AdamW make_optimizer(const std::vector<ShardPiece>& pieces, const AdamWConfig& config) {
+  std::vector<Optimized> ranges;
+  for (const ShardPiece& piece : pieces)
+    ranges.push_back({piece.value, piece.grad, piece.parameter->decays()});
+  return AdamW(std::move(ranges), config);
+}
+
+float clip_scale(double norm, double clip, int64_t step) {
+  if (!std::isfinite(norm))  // the same on every rank
+    throw AgreedError(
+        str("step ", step, ": the gradient norm is ", norm, "; the last checkpoint is from before it"));
+  return norm > clip ? static_cast<float>(clip / norm) : 1.0f;
+}
+
+}  // namespace tessera
