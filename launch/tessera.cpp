@@ -38,37 +38,20 @@ constexpr const char* kFooter =
     "  tessera evaluate --run runs/demo_1t1i\n"
     "  tessera report runs/demo_1t1i --out report.html";
 
-/// train: config file and overrides, read by every rank and compared, since ranks may see different files.
-int run_train(const std::string& path, const std::vector<std::string>& overrides) {
-  int64_t thread_ranks = 1;
-  if (!under_mpi()) thread_ranks = load_config(path, overrides).thread_ranks;
+/// A training: load() gives its config from file and overrides, on every rank, since ranks may see different files.
+template <class Load, class Train>
+int run_training(const Load& load, const Train& train_on) {
+  const int64_t thread_ranks = under_mpi() ? 1 : load().thread_ranks;
   return run_process(static_cast<int>(thread_ranks), [&](Communicator& world) {
-    Config config;
+    decltype(load()) config;
     agree(world, [&] {
-      config = load_config(path, overrides);
-      TESSERA_CHECK(config.thread_ranks == 1 || !under_mpi(), "thread_ranks must be 1 under mpirun, got ",
-                    config.thread_ranks);
-    });
-    require_same(world, "the resolved config", flat_settings(config));
-    if (!device_usable(world, config.device)) return static_cast<int>(kExitUsage);
-    return train(config, world);
-  });
-}
-
-/// train-image-tokenizer: as train.
-int run_train_image_tokenizer(const std::string& path, const std::vector<std::string>& overrides) {
-  ImageTokenizerConfig alone;
-  if (!under_mpi()) read_settings(path, overrides, alone);
-  return run_process(static_cast<int>(alone.thread_ranks), [&](Communicator& world) {
-    ImageTokenizerConfig config;
-    agree(world, [&] {
-      read_settings(path, overrides, config);
+      config = load();
       TESSERA_CHECK(config.thread_ranks == 1 || !under_mpi(), "thread_ranks must be 1 under mpirun, got ",
                     config.thread_ranks);
     });
     require_same(world, "the resolved config", flat_settings(to_json(config)));
     if (!device_usable(world, config.device)) return static_cast<int>(kExitUsage);
-    return train_image_tokenizer(config, world);
+    return train_on(config, world);
   });
 }
 
@@ -147,7 +130,13 @@ struct ImageCommands {
     if (train->parsed()) {
       if (train_settings.print_keys) return print_keys<ImageTokenizerConfig>();
       train_settings.split();
-      return run_train_image_tokenizer(train_settings.path, train_settings.overrides);
+      return run_training(
+          [&] {
+            ImageTokenizerConfig config;
+            read_settings(train_settings.path, train_settings.overrides, config);
+            return config;
+          },
+          train_image_tokenizer);
     }
     for (const CLI::App* command : {compare, tokenize, decode})
       TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
@@ -245,7 +234,7 @@ int run(int argc, char** argv) {
     if (train_settings.print_keys) return print_keys<Config>();
     train_settings.split();
     if (!train_device.empty()) train_settings.overrides.push_back("device=" + train_device);
-    return run_train(train_settings.path, train_settings.overrides);
+    return run_training([&] { return load_config(train_settings.path, train_settings.overrides); }, train);
   }
   if (prepare_command->parsed()) {
     if (prepare_settings.print_keys) return print_keys<PrepareConfig>();

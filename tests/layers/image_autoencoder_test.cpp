@@ -4,7 +4,6 @@
 
 #include "runtime/cpu_engine.h"
 #include "tests/support/autoencoder_reference.h"
-#include "tests/support/close.h"
 #include "tests/support/tiny_autoencoder.h"
 
 namespace tessera {
@@ -15,18 +14,6 @@ constexpr int64_t kImages = 3;
 Values widened(const Tensor& tensor) {
   const std::vector<float> values = tensor.to_vector<float>();
   return {values.begin(), values.end()};
-}
-
-/// Rounded operations from pixels to the loss and back: the longest sums on the way, backward counted as twice forward.
-Roundings roundings_of(const ImageAutoencoderConfig& config) {
-  const int64_t width = config.width, norm = width + 7, head_dim = width / config.heads,
-                hidden = 8 * width / 3;
-  const int64_t attention = norm + width + (head_dim + 2 * config.patches() + 8) + width / 2 + 2;
-  const int64_t feed_forward = norm + width + 7 + hidden + 1;
-  const int64_t ends = config.patch_values() + config.code_width + 2 + 2 * (norm + width);
-  const int64_t quantiser = 2 * (config.code_width + 7) + config.code_width + 4;
-  const int64_t loss = config.patch_values() + 4;
-  return {.terms = 3 * (2 * config.blocks * (attention + feed_forward) + ends + quantiser + loss)};
 }
 
 TEST(ImageAutoencoder, GradientMatchesDoublePrecision) {
@@ -52,7 +39,7 @@ TEST(ImageAutoencoder, GradientMatchesDoublePrecision) {
   const auto loss = [&] {
     return reference::loss(config, parameters, pixels, assignment, static_cast<double>(scale));
   };
-  const Roundings roundings = roundings_of(config);
+  const Roundings roundings = autoencoder_roundings(config);
   EXPECT_TRUE(close({"loss", widened(result.loss.value()), {loss()}, DType::f32, roundings}));
   for (const ShardPiece& piece : lone.shards.pieces()) {
     Values expected;

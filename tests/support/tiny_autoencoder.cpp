@@ -24,4 +24,15 @@ Tensor tiny_patches(const ImageAutoencoderConfig& config, int64_t images, Stream
   return Tensor::from(pixels, {rows, config.patch_values()}, stream);
 }
 
+Roundings autoencoder_roundings(const ImageAutoencoderConfig& config) {
+  const int64_t width = config.width, norm = width + 7, head_dim = width / config.heads,
+                hidden = 8 * width / 3;
+  const int64_t attention = norm + width + (head_dim + 2 * config.patches() + 8) + width / 2 + 2;
+  const int64_t feed_forward = norm + width + 7 + hidden + 1;
+  const int64_t ends = config.patch_values() + config.code_width + 2 + 2 * (norm + width);
+  const int64_t quantiser = 2 * (config.code_width + 7) + config.code_width + 4;
+  const int64_t loss = config.patch_values() + 4;
+  return {.terms = 3 * (2 * config.blocks * (attention + feed_forward) + ends + quantiser + loss)};
+}
+
 }  // namespace tessera

@@ -2,6 +2,7 @@
 // An image autoencoder small enough to differentiate by differences, on one rank, and pictures for it.
 
 #include "layers/image_autoencoder.h"
+#include "tests/support/close.h"
 
 namespace tessera {
 
@@ -11,6 +12,9 @@ ImageAutoencoderConfig tiny_autoencoder();
 
 /// Uniform pixels of some images, f32 [images * patches, patch_values].
 Tensor tiny_patches(const ImageAutoencoderConfig& config, int64_t images, Stream stream);
+
+/// Rounded operations from pixels to the loss and back: the longest sums on the way, backward counted as twice forward.
+Roundings autoencoder_roundings(const ImageAutoencoderConfig& config);
 
 /// A model with its initial values, by itself on a stream.
 struct LoneAutoencoder {
