@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <thread>
 
 #include "launch/code_usage.h"
 #include "launch/format.h"
@@ -11,6 +10,7 @@
 #include "launch/learned_tokenizer.h"
 #include "launch/picture_sides.h"
 #include "launch/progress.h"
+#include "launch/thread_count.h"
 #include "runtime/log.h"
 #include "runtime/replace_file.h"
 
@@ -46,7 +46,7 @@ Fidelity measure(const std::string& name, const ImageTokenizer& tokenizer,
   return result;
 }
 
-/// The same learned pictures that the learned tokenizer had.
+/// From the pictures that the learned tokenizer learned from.
 std::unique_ptr<ImageTokenizer> learn_codebook(const ImageTokenizerConfig& config, const PictureSides& sides,
                                                ThreadPool& pool) {
   const auto seed = static_cast<uint64_t>(config.seed);
@@ -99,8 +99,7 @@ void compare_image_tokenizers(const CompareImageTokenizersOptions& options) {
   const ImageTokenizerConfig& config = learned.config();
   const PictureSides sides = read_picture_sides(options.manifest.empty() ? config.manifest : options.manifest,
                                                 config.validation_share, static_cast<uint64_t>(config.seed));
-  ThreadPool pool(options.threads > 0 ? options.threads
-                                      : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  ThreadPool pool(thread_count(options.threads));
   const std::unique_ptr<ImageTokenizer> codebook =
       options.codebook.empty() ? learn_codebook(config, sides, pool) : open_image_tokenizer(options.codebook);
   TESSERA_CHECK(codebook->side() == learned.side() &&

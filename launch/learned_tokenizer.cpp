@@ -1,10 +1,9 @@
 #include "launch/learned_tokenizer.h"
 
-#include <algorithm>
 #include <filesystem>
-#include <thread>
 
 #include "launch/patches.h"
+#include "launch/thread_count.h"
 #include "parallel/checkpoint.h"
 
 namespace tessera {
@@ -12,15 +11,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-int threads_or_all(int threads) {
-  return threads > 0 ? threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-}
-
 }  // namespace
 
 LearnedTokenizer::LearnedTokenizer(const std::string& checkpoint, int threads)
     : saved_(read_saved_image_tokenizer(checkpoint)),
-      engine_(threads_or_all(threads)),
+      engine_(thread_count(threads)),
       alone_(solo_communicator()),
       model_(config().model),
       shards_(shard(model_, *alone_, engine_.stream(), {DType::f32, false}, 0, 0)),

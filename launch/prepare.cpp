@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "data/corpus.h"
@@ -13,6 +12,7 @@
 #include "data/folder_draft.h"
 #include "data/packing.h"
 #include "launch/learned_tokenizer.h"
+#include "launch/thread_count.h"
 #include "runtime/json.h"
 #include "runtime/replace_file.h"
 
@@ -142,8 +142,7 @@ DatasetIndex prepare(const PrepareConfig& config, const Announce& progress) {
   progress(str("read ", config.manifest, ": ", corpus.train.size(), " train and ", corpus.validation.size(),
                " validation documents, ", corpus.images.size(), " images"));
 
-  ThreadPool pool(config.threads ? config.threads
-                                 : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  ThreadPool pool(thread_count(config.threads));
   FolderDraft draft(config.out);
   DatasetIndex index;
   index.fingerprint = fingerprint;

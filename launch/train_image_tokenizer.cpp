@@ -21,40 +21,45 @@ namespace {
 constexpr Purpose kOrder("order of pictures");
 
 /// The pictures of a run, the same on every rank.
-struct Pictures {
-  std::vector<Image> images;
-  std::string fingerprint;
-};
-
-Pictures read_pictures(const ImageTokenizerConfig& config, ThreadPool& pool, Communicator& world) {
-  Pictures pictures;
-  const auto seed = static_cast<uint64_t>(config.seed);
-  agree(world, [&] {
-    check(config.model);
-    TESSERA_CHECK(!config.manifest.empty(), "train-image-tokenizer: manifest is not set");
-    TESSERA_CHECK(world.size() <= config.micro_batches, "micro_batches: ", world.size(),
-                  " ranks need at least as many, got ", config.micro_batches);
-    const PictureSides sides = read_picture_sides(config.manifest, config.validation_share, seed);
-    pictures.images = load_pictures(sides.train, config.sample_images, config.model.image_side, seed, pool);
-    Fingerprint fingerprint;
-    for (const Image& image : pictures.images)
-      fingerprint.add({reinterpret_cast<const char*>(image.rgb.data()), image.rgb.size()});
-    pictures.fingerprint = fingerprint.hex();
-  });
-  return pictures;
-}
-
-/// Every epoch is a permutation of its own.
-std::vector<Image> micro_batch(const std::vector<Image>& images, const ImageTokenizerConfig& config,
-                               int64_t step, int64_t leaf) {
-  std::vector<Image> batch;
-  for (int64_t slot = 0; slot < config.images; ++slot) {
-    const auto drawn = static_cast<uint64_t>((step * config.micro_batches + leaf) * config.images + slot);
-    const uint64_t epoch_seed = random_u64(static_cast<uint64_t>(config.seed), kOrder, drawn / images.size());
-    batch.push_back(images[random_permutation(epoch_seed, kOrder, images.size(), drawn % images.size())]);
+class Pictures {
+ public:
+  /// Collective.
+  Pictures(const ImageTokenizerConfig& config, ThreadPool& pool, Communicator& world) : config_(config) {
+    agree(world, [&] {
+      check(config.model);
+      TESSERA_CHECK(!config.manifest.empty(), "train-image-tokenizer: manifest is not set");
+      TESSERA_CHECK(world.size() <= config.micro_batches, "micro_batches: ", world.size(),
+                    " ranks need at least as many, got ", config.micro_batches);
+      const PictureSides sides = read_picture_sides(config.manifest, config.validation_share, seed());
+      images_ = load_pictures(sides.train, config.sample_images, config.model.image_side, seed(), pool);
+    });
   }
-  return batch;
-}
+
+  std::string fingerprint() const {
+    Fingerprint fingerprint;
+    for (const Image& image : images_)
+      fingerprint.add({reinterpret_cast<const char*>(image.rgb.data()), image.rgb.size()});
+    return fingerprint.hex();
+  }
+
+  /// Of a micro-batch.  Every epoch is a permutation of its own.
+  Tensor patches(int64_t step, int64_t leaf, Stream stream) const {
+    std::vector<Image> batch;
+    for (int64_t slot = 0; slot < config_.images; ++slot) {
+      const auto drawn = static_cast<uint64_t>((step * config_.micro_batches + leaf) * config_.images + slot);
+      const uint64_t epoch_seed = random_u64(seed(), kOrder, drawn / images_.size());
+      batch.push_back(
+          images_[random_permutation(epoch_seed, kOrder, images_.size(), drawn % images_.size())]);
+    }
+    return patches_of(batch, config_.model.patch_side, stream);
+  }
+
+ private:
+  uint64_t seed() const { return static_cast<uint64_t>(config_.seed); }
+
+  const ImageTokenizerConfig& config_;
+  std::vector<Image> images_;
+};
 
 /// What the micro-batches of a step gave, from all ranks.
 class StepSums {
@@ -119,46 +124,38 @@ class StepSums {
   std::vector<std::vector<float>> encoded_, errors_;
 };
 
-/// Forward and backward of this rank's micro-batches.
-void run_micro_batches(ImageAutoencoder& model, Shards& shards, const Pictures& pictures,
-                       const ImageTokenizerConfig& config, int64_t step, const PatchRows& rows, Stream stream,
-                       Communicator& world, StepSums& sums) {
-  const float scale =
-      1.0f / static_cast<float>(config.micro_batches * config.images * config.model.patches());
-  for (int64_t first = 0; first < config.micro_batches; first += world.size()) {
-    shards.begin_round(static_cast<int>(std::min<int64_t>(world.size(), config.micro_batches - first)));
-    const int64_t leaf = first + world.rank();
-    if (leaf >= config.micro_batches) {
-      shards.idle_round();
-      continue;
-    }
-    const std::vector<Image> batch = micro_batch(pictures.images, config, step, leaf);
-    const Tensor patches = patches_of(batch, config.model.patch_side, stream);
-    Tape tape;
-    const Autoencoded result = model(patches, rows, scale);
-    tape.backward(result.loss);
-    sums.add(result);
-  }
-  shards.finish_step();
-}
-
 }  // namespace
 
 int train_image_tokenizer(const ImageTokenizerConfig& config, Communicator& world) {
   Engines engines(world, {config.device, config.threads, config.isa});
   const Stream stream = engines.stream();
   const auto seed = static_cast<uint64_t>(config.seed);
-  const Pictures pictures = read_pictures(config, engine_of(engines.host()).pool, world);
+  const Pictures pictures(config, engine_of(engines.host()).pool, world);
   ImageAutoencoder model(config.model);
   Shards shards = shard(model, engines.ranks(), stream, {DType::f32, false}, seed, config.model.deviation);
   AdamW optimizer = make_optimizer(shards.pieces(), config.adamw);
-  ImageTokenizerRun run(config, {shards.pieces(), &optimizer}, pictures.fingerprint, engines, world);
+  ImageTokenizerRun run(config, {shards.pieces(), &optimizer}, pictures.fingerprint(), engines, world);
   const PatchRows rows(config.images, config.model.patches(), stream);
+  const int64_t leaves = config.micro_batches;
+  const float scale = 1.0f / static_cast<float>(leaves * config.images * config.model.patches());
 
   bool running = run.first_step() < run.last_step();
   for (int64_t step = run.first_step(); running; ++step) {
     StepSums sums(config, world);
-    run_micro_batches(model, shards, pictures, config, step, rows, stream, world, sums);
+    for (int64_t first = 0; first < leaves; first += world.size()) {  // a round: one micro-batch per rank
+      shards.begin_round(static_cast<int>(std::min<int64_t>(world.size(), leaves - first)));
+      if (first + world.rank() >= leaves) {
+        shards.idle_round();
+        continue;
+      }
+      const Tensor patches = pictures.patches(step, first + world.rank(), stream);
+      Tape tape;
+      const Autoencoded result = model(patches, rows, scale);
+      tape.backward(result.loss);
+      sums.add(result);
+    }
+    shards.finish_step();
+
     std::vector<int64_t> counts;
     ImageTokenizerStep measured = sums.total(counts);
     measured.gradient_norm = shards.gradient_norm();
