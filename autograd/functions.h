@@ -5,6 +5,7 @@
 #include <span>
 
 #include "autograd/tape.h"
+#include "runtime/random.h"
 
 namespace tessera {
 
@@ -56,6 +57,11 @@ struct ExpertChoice {
 Tensor choose_experts(const Var& scores, const Tensor& candidates,
                       const ExpertChoice& choice);  ///< [experts, slots] i32
 
+/// Logistic noise (kernels/random_fill.h): sigmoid(x + noise) is the Gumbel-sigmoid of x.
+Tensor logistic_noise(Shape shape, uint64_t seed, Purpose purpose, Stream stream);
+/// Euclidean norm of all elements, on the host (kernels/exact_norm.h); waits for the stream.
+double norm_of(const Tensor& x);
+
 struct Loss {
   Var total;            ///< [1] f32: scale times the sum over scored rows of nll + z_loss log_sum^2
   Tensor nll, log_sum;  ///< [rows] f32
@@ -66,5 +72,16 @@ Loss cross_entropy(const Var& logits, const Tensor& targets, float scale,
 /// Loss of yes-or-no predictions: [1] f32, scale times the sum over all elements.
 Var binary_cross_entropy(const Var& logits, const Tensor& targets,
                          float scale);  ///< [rows, cols] f32, [rows, cols] u8 in {0, 1}
+
+Tensor nearest_code(const Tensor& x,
+                    const Tensor& codes);  ///< [rows, width], [codes, width] f32 -> [rows] i32
+/// value, whose gradient goes to x as if it were x (van den Oord et al., arXiv 1711.00937, 3.2).
+Var straight_through(const Var& x, const Tensor& value);
+
+struct SquaredError {
+  Var total;      ///< [1] f32: scale times the sum of by_row
+  Tensor by_row;  ///< [rows] f32: squared distance of x to target
+};
+SquaredError squared_error(const Var& x, const Tensor& target, float scale);  ///< [rows, cols] f32 twice
 
 }  // namespace tessera

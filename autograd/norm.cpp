@@ -1,5 +1,6 @@
 // Rules of the normalisations.
 #include "autograd/functions.h"
+#include "kernels/exact_norm.h"
 #include "kernels/layer_norm.h"
 #include "kernels/rms_norm.h"
 
@@ -53,6 +54,14 @@ Var layer_norm(const Var& x, const Var& weight, const Var& bias, float epsilon) 
                   return std::vector<Tensor>{dx, dweight, dbias};
                 },
                 {.bytes = 2 * x.value().bytes()});
+}
+
+double norm_of(const Tensor& x) {
+  const Stream stream = x.stream();
+  const Tensor wide = x.dtype() == DType::f32 ? x : cast(x, DType::f32).value();
+  const float largest = kernels::largest_magnitude(wide, stream);
+  if (!(largest > 0) || std::isinf(largest)) return largest;
+  return largest * std::sqrt(static_cast<double>(kernels::scaled_squares(wide, largest, stream)) * 0x1p-52);
 }
 
 }  // namespace tessera

@@ -2,8 +2,15 @@
 #include "autograd/functions.h"
 #include "kernels/expert_choice.h"
 #include "kernels/permute.h"
+#include "kernels/random_fill.h"
 
 namespace tessera {
+
+Tensor logistic_noise(Shape shape, uint64_t seed, Purpose purpose, Stream stream) {
+  Tensor noise = Tensor::empty(shape, DType::f32, stream);
+  kernels::fill_logistic(noise, {.seed = seed, .purpose = purpose}, stream);
+  return noise;
+}
 
 Routing make_routing(Tensor index, std::vector<int64_t> offsets, int64_t rows) {
   TESSERA_CHECK(!offsets.empty() && offsets.back() == index.count(), "make_routing: offsets must end at the ",

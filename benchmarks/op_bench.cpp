@@ -1,6 +1,6 @@
 // The kernels other than matrix products, each against what bounds it, measured in the same run.
 //   fraction   of passes over memory: bytes that the kernel must read and write per second, over those of a copy of
-//              arrays of the same size; of attention: its multiply-adds over the processor's peak (scores above the
+//              arrays of the same size; of attention and nearest codes: their multiply-adds over the processor's peak (scores above the
 //              diagonal do not count, backward counts 2.5 times forward)
 
 #include <benchmark/benchmark.h>
@@ -22,10 +22,12 @@
 #include "kernels/exact_norm.h"
 #include "kernels/expert_choice.h"
 #include "kernels/layer_norm.h"
+#include "kernels/nearest_code.h"
 #include "kernels/permute.h"
 #include "kernels/pointwise.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
+#include "kernels/squared_error.h"
 #include "kernels/swiglu.h"
 #include "runtime/cpu_engine.h"
 #include "runtime/random.h"
@@ -41,7 +43,7 @@ constexpr int64_t kRows = 4096, kWidth = 512, kHeads = 8, kHidden = 1408, kVocab
 struct Op {
   std::function<void()> run;
   int64_t bytes = 0;  ///< read and written, for a pass over memory
-  double flops = 0;   ///< for attention
+  double flops = 0;   ///< for attention and nearest codes
 };
 
 struct Setting {
@@ -363,6 +365,34 @@ void add_benchmarks(const std::map<std::string, Make>& ops, std::vector<DType> d
       }
 }
 
+/// In f32 whatever the setting.
+std::map<std::string, Make> quantisation() {
+  constexpr int64_t kCodes = 1024, kCodeWidth = 16;
+  return {
+      {"nearest_code",
+       [](const Setting& s) {
+         const Tensor x = s.draw({kRows, kCodeWidth}, DType::f32),
+                      codes = s.draw({kCodes, kCodeWidth}, DType::f32);
+         const Tensor chosen = Tensor::empty({kRows}, DType::i32, s.stream);
+         // A difference goes with every multiply-add, so that half of the peak is the most.
+         return Op{.run = [=] { nearest_code(x, codes, chosen, s.stream); },
+                   .flops = 2.0 * kRows * kCodes * kCodeWidth};
+       }},
+      {"squared_error_forward",
+       [](const Setting& s) {
+         const Tensor x = s.draw({kRows, kWidth}, DType::f32), target = s.draw({kRows, kWidth}, DType::f32);
+         const Tensor by_row = Tensor::empty({kRows}, DType::f32, s.stream);
+         return Op{[=] { squared_error_forward(x, target, by_row, s.stream); }, 2 * x.bytes()};
+       }},
+      {"squared_error_backward",
+       [](const Setting& s) {
+         const Tensor x = s.draw({kRows, kWidth}, DType::f32), target = s.draw({kRows, kWidth}, DType::f32);
+         const Tensor dtotal = s.draw({1}, DType::f32), dx = Tensor::like(x);
+         return Op{[=] { squared_error_backward({x, target, dtotal, dx}, 1, s.stream); }, 3 * x.bytes()};
+       }},
+  };
+}
+
 std::map<std::string, Make> attentions() {
   std::map<std::string, Make> all;
   for (const int64_t length : {64, 512, 2048})
@@ -383,6 +413,7 @@ const int registered = [] {
   add_benchmarks(decoding(), both);
   add_benchmarks(updates(), {DType::f32});
   add_benchmarks(binary_losses(), {DType::f32});
+  add_benchmarks(quantisation(), {DType::f32});
   add_benchmarks(attentions(), both);
   return 0;
 }();

@@ -161,23 +161,29 @@ void improve(const Patches& patches, std::vector<int16_t>& centroids, ThreadPool
       centroids[at] = static_cast<int16_t>((2 * kUnitsPerLevel * sums[at] + count) / (2 * count));
 }
 
-bool is_plain(const int16_t* centroid, int64_t values) {
-  const int64_t pixels = values / 3;
+}  // namespace
+
+std::vector<int16_t> patch_of(const Image& image, int64_t patch_side, int64_t index) {
+  std::vector<int16_t> pixels(static_cast<size_t>(patch_side * patch_side * 3));
+  copy_patch(image, patch_side, index, pixels.data());
+  return pixels;
+}
+
+bool is_plain(std::span<const int16_t> values, int64_t units_per_level) {
+  const int64_t pixels = std::ssize(values) / 3;
   int64_t spread = 0;  // pixels * sum of squared deviations
   for (int64_t channel = 0; channel < 3; ++channel) {
     int64_t sum = 0, squares = 0;
     for (int64_t pixel = 0; pixel < pixels; ++pixel) {
-      const int64_t value = centroid[pixel * 3 + channel];
+      const int64_t value = values[static_cast<size_t>(pixel * 3 + channel)];
       sum += value;
       squares += value * value;
     }
     spread += pixels * squares - sum * sum;
   }
-  constexpr int64_t kLimit = kPlainDeviation * kUnitsPerLevel;
-  return spread < kLimit * kLimit * pixels * values;
+  const int64_t limit = kPlainDeviation * units_per_level;
+  return spread < limit * limit * pixels * std::ssize(values);
 }
-
-}  // namespace
 
 PatchCodebook::PatchCodebook(int64_t side, int64_t patch_side, std::vector<int16_t> centroids)
     : side_(side), patch_side_(patch_side), centroids_(std::move(centroids)) {
@@ -185,7 +191,9 @@ PatchCodebook::PatchCodebook(int64_t side, int64_t patch_side, std::vector<int16
   codes_ = std::ssize(centroids_) / values;
   squares_ = squares_of(centroids_, values);
   for (int64_t code = 0; code < codes_; ++code)
-    plain_.push_back(is_plain(centroids_.data() + code * values, values));
+    plain_.push_back(is_plain(
+        std::span(centroids_).subspan(static_cast<size_t>(code * values), static_cast<size_t>(values)),
+        kUnitsPerLevel));
 }
 
 PatchCodebook PatchCodebook::train(std::span<const Image> images, const PatchCodebookConfig& config,
@@ -209,12 +217,10 @@ std::vector<int32_t> PatchCodebook::encode(const Image& image) const {
   TESSERA_CHECK(image.width == side_ && image.height == side_, "image codebook: takes ", side_, " x ", side_,
                 " pixels, got ", image.width, " x ", image.height);
   const int64_t values = patch_side_ * patch_side_ * 3;
-  std::vector<int16_t> patch(static_cast<size_t>(values));
   std::vector<int32_t> codes;
-  for (int64_t index = 0; index < codes_per_image(); ++index) {
-    copy_patch(image, patch_side_, index, patch.data());
-    codes.push_back(nearest_code(patch.data(), values, {centroids_, squares_}).code);
-  }
+  for (int64_t index = 0; index < codes_per_image(); ++index)
+    codes.push_back(
+        nearest_code(patch_of(image, patch_side_, index).data(), values, {centroids_, squares_}).code);
   return codes;
 }
 

@@ -30,11 +30,20 @@ class ImageTokenizer {
   /// [codebook_size()]: 1 for codes that stand for a piece of one colour, such as background.
   virtual const std::vector<uint8_t>& plain() const = 0;
 
+  /// What a dataset calls it: the name of a file or folder.
+  virtual std::string name_in_dataset() const = 0;
   virtual void save(const std::string& path) const = 0;
 };
 
-/// Reads what some tokenizer's save() wrote.  Throws Error when the file is not that.
+/// Reads the file that PatchCodebook::save() wrote.  Throws Error when it is not that.
 std::unique_ptr<ImageTokenizer> load_image_tokenizer(const std::string& path);
+
+/// The pixels of a patch (number index, row after row) of an image, in grey levels.
+std::vector<int16_t> patch_of(const Image& image, int64_t patch_side, int64_t index);
+
+/// What makes a code plain: pixels (red, green, blue, in units of so many per grey level) that deviate from their mean colour
+/// by less than 6 grey levels, root mean square.
+bool is_plain(std::span<const int16_t> pixels, int64_t units_per_level);
 
 struct PatchCodebookConfig {
   int64_t image_side = 64;
@@ -70,6 +79,8 @@ class PatchCodebook : public ImageTokenizer {
   std::vector<int32_t> encode(const Image& image) const override;
   Image decode(std::span<const int32_t> codes) const override;
   const std::vector<uint8_t>& plain() const override { return plain_; }
+  static constexpr const char* kNameInDataset = "image_codebook.h5";
+  std::string name_in_dataset() const override { return kNameInDataset; }
   void save(const std::string& path) const override;
 
  private:

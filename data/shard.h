@@ -3,7 +3,8 @@
 //
 //   index.json             what is in it: vocabulary, sizes, shards, counts, fingerprint
 //   text.model             the text tokenizer (SentencePiece)
-//   image_codebook.h5      the image tokenizer
+//   image_codebook.h5      the image tokenizer: a k-means codebook, or
+//   image_tokenizer/       a learned one: a checkpoint, step_NNNNNNNN
 //   SPLIT-KIND-NNNNN.h5    shards: units of one split (train, validation) and one kind (mixed, text)
 //
 // A shard, every array in one contiguous piece:

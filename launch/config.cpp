@@ -20,8 +20,8 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
   return config;
 }
 
-Json flat_settings(Config config) {
-  const Json by_pointer = to_json(config).flatten();
+Json flat_settings(const Json& settings) {
+  const Json by_pointer = settings.flatten();
   Json flat = Json::object();
   for (const auto& [pointer, value] : by_pointer.items()) {
     std::string key = pointer.substr(1);
@@ -30,5 +30,7 @@ Json flat_settings(Config config) {
   }
   return flat;
 }
+
+Json flat_settings(Config config) { return flat_settings(to_json(config)); }
 
 }  // namespace tessera

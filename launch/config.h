@@ -89,5 +89,6 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 
 /// One flat object of every setting: {"model.width": 128, ...}.
 Json flat_settings(Config config);
+Json flat_settings(const Json& settings);  ///< the same of any settings
 
 }  // namespace tessera

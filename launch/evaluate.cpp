@@ -3,15 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <optional>
 
-#include "data/image_tokenizer.h"
 #include "data/loader.h"
 #include "data/ngram.h"
 #include "launch/engines.h"
 #include "launch/format.h"
+#include "launch/learned_tokenizer.h"
 #include "launch/process.h"
 #include "launch/progress.h"
 #include "launch/rows.h"
@@ -203,9 +202,9 @@ int run_evaluate(const EvaluateOptions& options, Communicator& world) {
   agree(world, [&] {
     dataset.emplace(trained->open_data(options.data, "validation"));
     plain.assign(static_cast<size_t>(dataset->vocabulary().image_codes), 0);
-    // Datasets without pictures (synthetic ones) have no codebook, so none of their codes is known to be plain.
-    const std::string codebook = dataset->folder() + "/image_codebook.h5";
-    if (std::filesystem::exists(codebook)) plain = load_image_tokenizer(codebook)->plain();
+    // Datasets without pictures (synthetic ones) have no tokenizer, so none of their codes is known to be plain.
+    if (!image_tokenizer_in(dataset->folder()).empty())
+      plain = open_image_tokenizer(dataset->folder())->plain();
   });
 
   const std::vector<std::vector<UnitRef>> batches = micro_batches(*dataset, config.loader, options.units);

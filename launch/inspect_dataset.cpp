@@ -5,6 +5,7 @@
 
 #include "data/shard.h"
 #include "launch/inspect_parts.h"
+#include "launch/learned_tokenizer.h"
 
 namespace tessera {
 namespace {
@@ -153,7 +154,8 @@ Json inspect_dataset(const std::string& folder) {
   summary["codes_per_image"] = index.codes_per_image;
   summary["images_per_mixed_unit"] = index.images_per_unit;
   summary["text_tokenizer"] = fs::exists(folder + "/text.model") ? "text.model" : "none";
-  summary["image_tokenizer"] = fs::exists(folder + "/image_codebook.h5") ? "image_codebook.h5" : "none";
+  const std::string images = image_tokenizer_in(folder);
+  summary["image_tokenizer"] = images.empty() ? "none" : fs::path(images).filename().string();
   summary["splits"] = splits;
   summary["shards"] = shards;
   summary["problems"] = problems;

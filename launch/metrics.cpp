@@ -13,18 +13,6 @@ namespace {
 
 constexpr const char* kFile = "metrics.jsonl";
 
-/// The path of the file, cut back to where the run continues.
-std::string repaired(const std::string& directory, int64_t first_step) {
-  TESSERA_CHECK(std::filesystem::is_directory(directory), "metrics: no folder ", directory);
-  const std::string path = (std::filesystem::path(directory) / kFile).string();
-  if (!std::filesystem::exists(path)) return path;
-  std::string kept;
-  for (const MetricsLine& line : read_metrics(path))
-    if (line.json["step"].get<int64_t>() < first_step) kept += line.text + '\n';
-  replace_file(path, kept);
-  return path;
-}
-
 /// Every number in the order of the line; an empty value is an absent one.
 std::vector<std::pair<std::string, std::optional<double>>> scalars_of(const StepMetrics& metrics) {
   return {{"loss", metrics.loss},
@@ -52,6 +40,17 @@ std::vector<std::pair<const char*, const std::map<std::string, double>*>> tables
 }
 
 }  // namespace
+
+std::string continued_metrics(const std::string& directory, int64_t first_step) {
+  TESSERA_CHECK(std::filesystem::is_directory(directory), "metrics: no folder ", directory);
+  const std::string path = (std::filesystem::path(directory) / kFile).string();
+  if (!std::filesystem::exists(path)) return path;
+  std::string kept;
+  for (const MetricsLine& line : read_metrics(path))
+    if (line.json["step"].get<int64_t>() < first_step) kept += line.text + '\n';
+  replace_file(path, kept);
+  return path;
+}
 
 std::string to_line(const StepMetrics& metrics) {
   Json line = Json::object(), nonfinite = Json::array();
@@ -96,7 +95,7 @@ std::string headline(const StepMetrics& metrics) {
 }
 
 Metrics::Metrics(const std::string& directory, int64_t first_step)
-    : lines_(repaired(directory, first_step)), events_(directory, first_step) {}
+    : lines_(continued_metrics(directory, first_step)), events_(directory, first_step) {}
 
 void Metrics::write(const StepMetrics& metrics) {
   lines_.append(to_line(metrics) + '\n');

@@ -30,12 +30,12 @@ struct StepMetrics {
   int64_t memory_bytes = 0;         ///< most that tensors of one rank held at once
   std::map<std::string, double> expert_load;  ///< "block/expert label" -> share of the group's tokens it took
   std::map<std::string, double> unrouted;     ///< "block/group" -> share of tokens that no expert took
-  std::map<std::string, double>
-      fan_out = {};  ///< "block/modality/N" -> share of tokens that N routed experts took; 3 = 3 or more
+  std::map<std::string, double> fan_out =
+      {};  ///< "block/modality/N" -> share of tokens that N routed experts took; 3 = 3 or more
   std::map<std::string, double> gate = {};   ///< "block/group" -> mean gate of the slots
   std::map<std::string, double> depth = {};  ///< "block/modality" -> share of tokens that entered the block
-  std::map<std::string, double>
-      router_gradient = {};                   ///< "block" or "block/depth" -> norm of the router's gradient
+  std::map<std::string, double> router_gradient =
+      {};                                ///< "block" or "block/depth" -> norm of the router's gradient
   std::map<std::string, double> passes;  ///< class of data -> times that it has been seen whole
 
   double tokens_per_second() const { return static_cast<double>(tokens) / seconds; }
@@ -55,6 +55,10 @@ struct MetricsLine {
 /// A last line that was cut off is left out.  Throws Error when the file cannot be read, or another line is
 /// not an object with a step.
 std::vector<MetricsLine> read_metrics(const std::string& path);
+
+/// The path of DIRECTORY/metrics.jsonl, missing or cut back to the steps before first_step; the rewrite is atomic.  Throws
+/// Error when the folder is missing or not writable, or a line other than the last is not an object with a step.
+std::string continued_metrics(const std::string& directory, int64_t first_step);
 
 /// What a progress line says of a step: losses and tokens per second.
 std::string headline(const StepMetrics& metrics);

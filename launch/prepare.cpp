@@ -5,13 +5,14 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "data/corpus.h"
 #include "data/fingerprint.h"
 #include "data/folder_draft.h"
 #include "data/packing.h"
+#include "launch/learned_tokenizer.h"
+#include "launch/thread_count.h"
 #include "runtime/json.h"
 #include "runtime/replace_file.h"
 
@@ -24,19 +25,26 @@ namespace fs = std::filesystem;
 constexpr const char* kImporter = "tessera prepare 1";
 
 constexpr const char* kTextModel = "text.model";
-constexpr const char* kImageModel = "image_codebook.h5";
+
+/// The file whose bytes say which image tokenizer is used, or nothing where k-means learns one.
+std::string image_tokenizer_file(const PrepareConfig& config) {
+  std::string path = config.image_tokenizer;
+  if (path.empty() && !config.tokenizers.empty()) path = image_tokenizer_in(config.tokenizers);
+  if (path.empty()) return "";
+  const std::string found = find_image_tokenizer(path);
+  return fs::is_directory(found) ? found + "/manifest.json" : found;
+}
 
 std::string fingerprint_of(PrepareConfig config, const Corpus& corpus) {
   Fingerprint fingerprint;
   fingerprint.add(kImporter);
-  if (!config.tokenizers.empty()) {
-    fingerprint.add_file(config.tokenizers + "/" + kTextModel);
-    if (const std::string images = config.tokenizers + "/" + kImageModel; fs::exists(images))
-      fingerprint.add_file(images);
-  }
+  if (!config.tokenizers.empty()) fingerprint.add_file(config.tokenizers + "/" + kTextModel);
+  if (const std::string images = image_tokenizer_file(config); !images.empty()) fingerprint.add_file(images);
   config.manifest = config.out = config.tokenizers = "";
   config.threads = 0;
-  fingerprint.add(to_json(config).dump());
+  Json settings = to_json(config);
+  settings.erase("image_tokenizer");  // its bytes count, not its name
+  fingerprint.add(settings.dump());
   fingerprint.add(corpus.manifest_hash);
   for (const std::string& path : corpus.images) fingerprint.add_file(path);
   return fingerprint.hex();
@@ -67,9 +75,10 @@ int64_t images_per_unit(const PrepareConfig& config, int64_t codes_per_image) {
 /// None when neither the corpus nor the earlier tokenizers know pictures.
 std::unique_ptr<ImageTokenizer> image_tokenizer(const PrepareConfig& config, const Corpus& corpus,
                                                 const ImageLibrary& library, ThreadPool& pool) {
-  const std::string earlier = config.tokenizers + "/" + kImageModel;
-  if (!config.tokenizers.empty() && (fs::exists(earlier) || !corpus.images.empty()))
-    return load_image_tokenizer(earlier);
+  if (!config.image_tokenizer.empty()) return open_image_tokenizer(config.image_tokenizer, config.threads);
+  if (!config.tokenizers.empty() &&
+      (!image_tokenizer_in(config.tokenizers).empty() || !corpus.images.empty()))
+    return open_image_tokenizer(config.tokenizers, config.threads);
   if (corpus.images.empty()) return nullptr;
   const std::vector<Image> sample =
       library.sample(config.sample_images, config.images.image_side, config.seed, pool);
@@ -133,8 +142,7 @@ DatasetIndex prepare(const PrepareConfig& config, const Announce& progress) {
   progress(str("read ", config.manifest, ": ", corpus.train.size(), " train and ", corpus.validation.size(),
                " validation documents, ", corpus.images.size(), " images"));
 
-  ThreadPool pool(config.threads ? config.threads
-                                 : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  ThreadPool pool(thread_count(config.threads));
   FolderDraft draft(config.out);
   DatasetIndex index;
   index.fingerprint = fingerprint;
@@ -144,7 +152,7 @@ DatasetIndex prepare(const PrepareConfig& config, const Announce& progress) {
     progress(str("image codebook: ", images->codebook_size(), " codes, ", images->codes_per_image(),
                  " per image"));
     library.encode(*images, pool);
-    images->save(draft.path() + "/" + kImageModel);
+    images->save(draft.path() + "/" + images->name_in_dataset());
     write_samples(draft.path() + "/samples", corpus, *images, library);
     index.vocabulary.image_codes = images->codebook_size();
     index.codes_per_image = images->codes_per_image();

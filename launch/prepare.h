@@ -17,6 +17,7 @@ struct PrepareConfig {
   std::string manifest;
   std::string out;
   std::string tokenizers;
+  std::string image_tokenizer;
   int64_t length = 512;
   int64_t vocabulary = 4096;
   double image_share = 0.5;
@@ -35,12 +36,15 @@ struct PrepareConfig {
         Field{"out", out, "folder of the dataset; replaced as a whole when everything has succeeded"},
         Field{"tokenizers", tokenizers,
               "folder of an earlier dataset whose tokenizers are used; empty: learn new ones"},
+        Field{"image_tokenizer", image_tokenizer,
+              "run folder or checkpoint of train-image-tokenizer; empty: that of tokenizers, else a k-means "
+              "codebook"},
         Field{"length", length, "tokens of a unit", 8, 1 << 20},
         Field{"vocabulary", vocabulary,
               "ids in all: 6 special, the image codes, and as many text pieces as are left", 330, 1 << 24},
         Field{"image_share", image_share, "part of a mixed unit that is image codes; rounded to whole images",
               0, 1},
-        Field{"images", images, "pictures and their codebook"},
+        Field{"images", images, "pictures and their k-means codebook"},
         Field{"sample_images", sample_images, "pictures that the codebook learns from, at most", 1, 1 << 24},
         Field{"sample_text_bytes", sample_text_bytes,
               "bytes of text that the text tokenizer learns from, about", 1000, 1 << 30},

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 
 #include "launch/matrix_peak.h"
 #include "launch/process.h"
+#include "launch/run_folder.h"
 #include "launch/run_state.h"
 #include "runtime/log.h"
 #include "runtime/stream.h"
@@ -13,40 +13,12 @@
 namespace tessera {
 namespace {
 
-namespace fs = std::filesystem;
-
-/// Settings that may change between the parts of a run without a word: they do not touch results.
-bool is_free(const std::string& key) {
-  for (const char* free : {"out", "stop_at", "resume", "save_every", "keep", "isa", "threads", "thread_ranks",
-                           "reshard_after_forward", "trace", "loader.prefetch"})
-    if (key == free) return true;
-  return false;
-}
-
 void warn_of_changes(const std::string& checkpoint, const RunState& then, const RunState& now) {
-  const Json before = flat_settings(then.config), after = flat_settings(now.config);
-  for (const auto& [key, value] : after.items()) {
-    const Json old = before.contains(key) ? before[key] : Json();
-    if (!is_free(key) && old != value)
-      log_line(str("warning: ", checkpoint, " was made with ", key, " ", old, ", this run has ", value));
-  }
-  if (then.isa != now.isa)
-    log_line(str("warning: ", checkpoint, " was made at instruction-set level ", then.isa,
-                 ", this run is at ", now.isa,
-                 ": results may differ in the last bits (set isa to keep the old level)"));
+  warn_of_other_settings(checkpoint, flat_settings(then.config), flat_settings(now.config));
+  warn_of_other_isa(checkpoint, then.isa, now.isa);
   if (then.data.fingerprint != now.data.fingerprint)
     log_line(
         str("warning: ", checkpoint, " was made with another dataset; the order of samples starts anew"));
-}
-
-void remove_old_checkpoints(const std::string& directory, int64_t keep) {
-  std::vector<fs::path> found;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("step_") && name.find('.') == std::string::npos) found.push_back(entry.path());
-  }
-  std::sort(found.begin(), found.end());
-  for (size_t i = 0; i + static_cast<size_t>(keep) < found.size(); ++i) fs::remove_all(found[i]);
 }
 
 }  // namespace
@@ -72,17 +44,7 @@ Run::Run(Config config, const CheckpointTensors& tensors, const Loader& loader, 
 }
 
 void Run::restore() {
-  std::optional<std::string> latest;
-  agree(world_, [&] {
-    std::error_code failure;
-    if (world_.rank() == 0) fs::create_directories(config_.out, failure);
-    TESSERA_CHECK(!failure, config_.out, ": cannot be made: ", failure.message());
-  });
-  agree(world_, [&] {
-    latest = latest_checkpoint(config_.out);
-    TESSERA_CHECK(config_.resume || !latest, "resume is false but ", latest.value_or(""),
-                  " is there: choose another out or remove it");
-  });
+  const std::optional<std::string> latest = open_run_folder(config_.out, config_.resume, world_);
   if (!latest) return;
   SavedRun saved;
   agree(world_, [&] {
@@ -103,18 +65,10 @@ bool Run::finish_step(int64_t step, const StepSummary& summary, const Update& up
   agree(world_, [&] {
     if (world_.rank() == 0) write_metrics(step, summary, update);
   });
-  const int signal = stop_signal(world_);
-  const int64_t done = step + 1;
-  if (signal != 0 || done == last_step_ || done % config_.save_every == 0) save(done);
-  if (signal != 0 && done < last_step_) {
-    exit_code_ = kExitRequeue;
-    if (world_.rank() == 0)
-      log_line(str("signal ", signal, ": saved after ", done,
-                   " steps and stopped; start the same command again to go on"));
-    return false;
-  }
+  const StepEnd end = end_of_step(step + 1, last_step_, config_.save_every, world_, [&] { save(step + 1); });
+  exit_code_ = end.exit_code;
   step_began_ns_ = Trace::now_ns();
-  return done < last_step_;
+  return end.go_on;
 }
 
 void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& update) {

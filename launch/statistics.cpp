@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/exact_norm.h"
 #include "parallel/canonical_sum.h"
 
 namespace tessera {
@@ -130,15 +129,6 @@ class LayerNumbers {
   std::map<std::string, double>& numbers_;
 };
 
-/// Mean over rows of the squared norm.
-double mean_square_norm(const Tensor& x) {
-  const Tensor wide = x.dtype() == DType::f32 ? x : cast(x, DType::f32).value();
-  const float largest = kernels::largest_magnitude(wide, wide.stream());
-  if (!(largest > 0) || std::isinf(largest)) return largest;
-  const double squares = static_cast<double>(kernels::scaled_squares(wide, largest, wide.stream())) * 0x1p-52;
-  return squares * largest * largest / static_cast<double>(x.shape()[0]);
-}
-
 double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
 
 }  // namespace
@@ -174,7 +164,8 @@ void StepStatistics::add(const Batch& batch, const Loss& loss, const Rows& rows,
       numbers.at(std::string("nll/") + name_of(vocabulary_.modality_of(targets[row]))) += nll[row];
   numbers.at("rows") = static_cast<double>(batch.tokens.count());
   numbers.at("flops") = static_cast<double>(ledger.total().flops());
-  numbers.at("output_squares") = mean_square_norm(*rows.output);
+  const double output_norm = norm_of(*rows.output);
+  numbers.at("output_squares") = output_norm * output_norm / static_cast<double>(batch.tokens.count());
   add_routing(rows, numbers);
   std::vector<double>& leaf = leaves_.emplace_back();
   for (const auto& [name, number] : numbers) leaf.push_back(number);

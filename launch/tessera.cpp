@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
+#include <optional>
 
+#include "launch/compare_image_tokenizers.h"
 #include "launch/config.h"
 #include "launch/doctor.h"
 #include "launch/engines.h"
@@ -14,7 +16,9 @@
 #include "launch/prepare.h"
 #include "launch/process.h"
 #include "launch/report.h"
+#include "launch/tokenize_images.h"
 #include "launch/train.h"
+#include "launch/train_image_tokenizer.h"
 #include "launch/upcycle.h"
 #include "launch/version.h"
 #include "runtime/log.h"
@@ -35,20 +39,20 @@ constexpr const char* kFooter =
     "  tessera evaluate --run runs/demo_1t1i\n"
     "  tessera report runs/demo_1t1i --out report.html";
 
-/// train: config file and overrides, read by every rank and compared, since ranks may see different files.
-int run_train(const std::string& path, const std::vector<std::string>& overrides) {
-  int64_t thread_ranks = 1;
-  if (!under_mpi()) thread_ranks = load_config(path, overrides).thread_ranks;
+/// A training: load() gives its config from file and overrides, on every rank, since ranks may see different files.
+template <class Load, class Train>
+int run_training(const Load& load, const Train& train_on) {
+  const int64_t thread_ranks = under_mpi() ? 1 : load().thread_ranks;
   return run_process(static_cast<int>(thread_ranks), [&](Communicator& world) {
-    Config config;
+    decltype(load()) config;
     agree(world, [&] {
-      config = load_config(path, overrides);
+      config = load();
       TESSERA_CHECK(config.thread_ranks == 1 || !under_mpi(), "thread_ranks must be 1 under mpirun, got ",
                     config.thread_ranks);
     });
-    require_same(world, "the resolved config", flat_settings(config));
+    require_same(world, "the resolved config", flat_settings(to_json(config)));
     if (!device_usable(world, config.device)) return static_cast<int>(kExitUsage);
-    return train(config, world);
+    return train_on(config, world);
   });
 }
 
@@ -85,6 +89,66 @@ int print_keys() {
   std::printf("%s", describe(defaults).c_str());
   return kExitSuccess;
 }
+
+/// The commands around image tokenizers.
+struct ImageCommands {
+  CLI::App *train, *compare, *tokenize, *decode;
+  Settings train_settings;
+  CompareImageTokenizersOptions comparison;
+  TokenizeImagesOptions to_codes;
+  DecodeImagesOptions to_pictures;
+
+  explicit ImageCommands(CLI::App& app)
+      : train(app.add_subcommand("train-image-tokenizer",
+                                 "learn codes for pictures: a VQ autoencoder of patches")),
+        compare(app.add_subcommand(
+            "compare-image-tokenizers",
+            "a learned tokenizer beside k-means on held-out pictures, with a contact sheet")),
+        tokenize(app.add_subcommand("tokenize-images", "turn pictures into codes, a JSON line each")),
+        decode(app.add_subcommand("decode-images", "turn codes back into PNG files")) {
+    const char* any_tokenizer = "run folder, checkpoint or dataset, or an image_codebook.h5";
+    train_settings.add_to(*train);
+    compare->add_option("--learned", comparison.learned, "run folder or checkpoint of train-image-tokenizer")
+        ->required();
+    compare->add_option("--manifest", comparison.manifest, "manifest of pictures (default: the run's)");
+    compare->add_option("--codebook", comparison.codebook,
+                        "dataset or file of the k-means codebook (default: learned from the run's pictures)");
+    compare->add_option("--out", comparison.out, "folder for comparison.json and contact_sheet.png")
+        ->required();
+    compare->add_option("--threads", comparison.threads, "compute threads, 0 = one per processor")
+        ->check(CLI::Range(0, 1024));
+    tokenize->add_option("pictures", to_codes.pictures, "PNG or JPEG files")->required();
+    tokenize->add_option("--tokenizer", to_codes.tokenizer, any_tokenizer)->required();
+    tokenize->add_option("--out", to_codes.out, "file of JSON lines to write")->required();
+    decode->add_option("codes", to_pictures.codes, "file of JSON lines, as tokenize-images writes")
+        ->required();
+    decode->add_option("--tokenizer", to_pictures.tokenizer, any_tokenizer)->required();
+    decode->add_option("--out", to_pictures.out, "folder for the PNG files")->required();
+  }
+
+  /// The exit code when one of them was asked for.
+  std::optional<int> run() {
+    if (train->parsed()) {
+      if (train_settings.print_keys) return print_keys<ImageTokenizerConfig>();
+      train_settings.split();
+      return run_training(
+          [&] {
+            ImageTokenizerConfig config;
+            read_settings(train_settings.path, train_settings.overrides, config);
+            return config;
+          },
+          train_image_tokenizer);
+    }
+    for (const CLI::App* command : {compare, tokenize, decode})
+      TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
+                    " runs as one process: start it without mpirun");
+    if (compare->parsed()) compare_image_tokenizers(comparison);
+    if (tokenize->parsed()) tokenize_images(to_codes);
+    if (decode->parsed()) decode_images(to_pictures);
+    if (compare->parsed() || tokenize->parsed() || decode->parsed()) return kExitSuccess;
+    return std::nullopt;
+  }
+};
 
 /// What is wrong with the command line, in one sentence.
 std::string usage_problem(const CLI::App& app, int argc, char** argv, const CLI::ParseError& error) {
@@ -168,6 +232,8 @@ int run(int argc, char** argv) {
   doctor_command->add_option("folder", doctor_folder, "where runs will be written");
   doctor_command->add_flag("--json", doctor_json, "for machines");
 
+  ImageCommands image_commands(app);
+
   app.add_subcommand("version", "print version and build");
 
   try {
@@ -180,11 +246,12 @@ int run(int argc, char** argv) {
   for (const CLI::App* command : {prepare_command, upcycle_command, inspect_command, report_command})
     TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
                   " runs as one process: start it without mpirun");
+  if (const std::optional<int> code = image_commands.run()) return *code;
   if (train_command->parsed()) {
     if (train_settings.print_keys) return print_keys<Config>();
     train_settings.split();
     if (!train_device.empty()) train_settings.overrides.push_back("device=" + train_device);
-    return run_train(train_settings.path, train_settings.overrides);
+    return run_training([&] { return load_config(train_settings.path, train_settings.overrides); }, train);
   }
   if (prepare_command->parsed()) {
     if (prepare_settings.print_keys) return print_keys<PrepareConfig>();

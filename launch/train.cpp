@@ -1,9 +1,9 @@
 #include "launch/train.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 
+#include "launch/clip_scale.h"
 #include "launch/engines.h"
 #include "launch/process.h"
 #include "launch/rows.h"
@@ -27,14 +27,6 @@ std::unique_ptr<Loader> open_loader(const Config& config, Communicator& world, S
                                       stream);
   });
   return loader;
-}
-
-/// What the gradient is multiplied by, so that its norm is at most clip.
-float clip_scale(double norm, double clip, int64_t step) {
-  if (!std::isfinite(norm))  // the same on every rank
-    throw AgreedError(
-        str("step ", step, ": the gradient norm is ", norm, "; the last checkpoint is from before it"));
-  return norm > clip ? static_cast<float>(clip / norm) : 1.0f;
 }
 
 /// By block; collective.

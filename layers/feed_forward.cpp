@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/random_fill.h"
 #include "layers/residual.h"
 #include "layers/row_choice.h"
 
@@ -82,9 +81,7 @@ Var MixtureOfExperts::noisy(const Var& logits, const Rows& rows) const {
   if (!config.router_noise || !rows.noise) return logits;
   const auto [seed, step, leaf] = *rows.noise;
   const Purpose purpose(str("router noise ", layer, " ", step, " ", leaf));
-  const Tensor noise = Tensor::empty(logits.shape(), DType::f32, logits.stream());
-  kernels::fill_logistic(noise, {.seed = seed, .purpose = purpose}, logits.stream());
-  return add(logits, noise);
+  return add(logits, logistic_noise(logits.shape(), seed, purpose, logits.stream()));
 }
 
 Routing MixtureOfExperts::choose(const Var& scores, const Rows& rows) const {

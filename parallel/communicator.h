@@ -46,6 +46,9 @@ std::vector<std::string> all_gather_strings(Communicator& communicator, const st
 /// collective they wait in (with an Error), and the first failure is rethrown.
 void run_ranks(int count, const std::function<void(Communicator& world)>& body);
 
+/// A group of one rank, for what a thread does by itself.
+std::unique_ptr<Communicator> solo_communicator();
+
 /// The ranks of MPI_COMM_WORLD; MPI must be initialised and outlive it.
 std::unique_ptr<Communicator> mpi_world();
 

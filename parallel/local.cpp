@@ -195,6 +195,11 @@ class LocalCommunicator final : public Communicator {
 
 }  // namespace
 
+std::unique_ptr<Communicator> solo_communicator() {
+  const auto group = std::make_shared<Group>(std::make_shared<World>(1), std::vector<int>{0});
+  return std::make_unique<LocalCommunicator>(group, 0);
+}
+
 void run_ranks(int count, const std::function<void(Communicator& world)>& body) {
   TESSERA_CHECK(count >= 1, "run_ranks: count must be at least 1, got ", count);
   const auto world = std::make_shared<World>(count);

@@ -75,7 +75,8 @@ void read_value(const Json& json, const std::string& where, const std::string& k
     value = json.get<T>();
   } else if constexpr (std::floating_point<T>) {
     if (!json.is_number()) wrong_type(where, key, "a number", json);
-    check_range(where, key, json.get<double>(), field.least, field.most);  // before a float rounds it out of range
+    // Before a float rounds it out of the range.
+    check_range(where, key, json.get<double>(), field.least, field.most);
     value = json.get<T>();
   } else if constexpr (std::same_as<T, std::string>) {
     if (!json.is_string()) wrong_type(where, key, "a string", json);

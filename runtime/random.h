@@ -41,7 +41,8 @@ constexpr uint64_t random_u64(uint64_t seed, Purpose purpose, uint64_t index) {
 
 /// In the open interval (0, 1), 53 bits.
 constexpr double random_uniform(uint64_t seed, Purpose purpose, uint64_t index) {
-  return (static_cast<double>(random_u64(seed, purpose, index) >> 11) + 0.5) * 0x1p-53;
+  const double uniform = (static_cast<double>(random_u64(seed, purpose, index) >> 11) + 0.5) * 0x1p-53;
+  return uniform < 1 ? uniform : 1 - 0x1p-53;  // the largest draw alone rounds to 1
 }
 
 /// A whole number in [0, bound), bound > 0, by multiplication (bias below bound / 2^64).

@@ -36,6 +36,8 @@ TESTS = {
     ("cross_entropy", "binary_cross_entropy", "total_loss", "exact_norm"): "Table/CudaOp.*/*cross_entropy*:CudaLoss.*",
     ("rows", "permute", "invert", "expert_choice", "embedding"):
         "Table/CudaOp.*/gather:Table/CudaOp.*/store_rows:Table/CudaOp.*/combine*:Table/CudaOp.*/pick:Table/CudaOp.*/embedding:CudaRows.*",
+    ("nearest_code", "squared_error"):
+        "Table/CudaOp.*/nearest_code:Table/CudaOp.*/squared_error*:CudaQuantise.*",
     ("adamw", "fill", "random_fill", "pointwise", "rope", "swiglu"):
         "Table/CudaOp.*/add:Table/CudaOp.*/cast:Table/CudaOp.*/sigmoid:Table/CudaOp.*/silu:Table/CudaOp.*/swiglu:Table/CudaOp.*/rope:CudaElementwise.*",
 }

@@ -10,6 +10,7 @@
 #include "kernels/fill.h"
 #include "kernels/permute.h"
 #include "kernels/random_fill.h"
+#include "kernels/squared_error.h"
 #include "runtime/cuda_engine.h"
 #include "runtime/random.h"
 
@@ -112,6 +113,17 @@ void decoding(DType dtype, Stream stream) {
       stream);
 }
 
+void quantisation(Stream stream) {
+  constexpr int64_t kCodes = 1024, kCodeWidth = 16;
+  nearest_code(normal({kRows, kCodeWidth}, DType::f32, stream),
+               normal({kCodes, kCodeWidth}, DType::f32, stream));
+  const Tensor x = normal({kRows, kWidth}, DType::f32, stream),
+               target = normal({kRows, kWidth}, DType::f32, stream);
+  const Tensor by_row = Tensor::empty({kRows}, DType::f32, stream), dx = Tensor::like(x);
+  kernels::squared_error_forward(x, target, by_row, stream);
+  kernels::squared_error_backward({x, target, normal({1}, DType::f32, stream), dx}, 1, stream);
+}
+
 void loss_and_optimizer(Stream stream) {
   const Tensor targets = ids(kRows, kVocab, stream);
   {
@@ -147,6 +159,7 @@ int main() {
       experts(dtype, stream);
       decoding(dtype, stream);
     }
+    quantisation(stream);
     loss_and_optimizer(stream);
     engine.synchronize();
     return 0;

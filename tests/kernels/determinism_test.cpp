@@ -11,10 +11,12 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/layer_norm.h"
+#include "kernels/nearest_code.h"
 #include "kernels/permute.h"
 #include "kernels/pointwise.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
+#include "kernels/squared_error.h"
 #include "kernels/swiglu.h"
 #include "tests/kernels/tensors.h"
 
@@ -252,6 +254,27 @@ void binary_losses(std::vector<Kernel>& all) {
                  }});
 }
 
+void quantisation(std::vector<Kernel>& all) {
+  const auto rows = [](const Run& r, const char* name) {
+    return rows_of(uniform_tensor(name, {Run::kRows, r.width}, DType::f32, r.stream), r.rows.begin,
+                   r.rows.end);
+  };
+  all.push_back({"nearest_code", [=](const Run& r) {
+                   nearest_code(rows(r, "x"), uniform_tensor("codes", {77, r.width}, DType::f32, r.stream),
+                                r.out.make({r.rows.count()}, DType::i32), r.stream);
+                 }});
+  all.push_back({"squared_error_forward", [=](const Run& r) {
+                   squared_error_forward(rows(r, "x"), rows(r, "target"),
+                                         r.out.make({r.rows.count()}, DType::f32), r.stream);
+                 }});
+  all.push_back({"squared_error_backward", [=](const Run& r) {
+                   const Tensor dtotal = Tensor::from(std::vector{0.7f}, {1}, r.stream);
+                   squared_error_backward({rows(r, "x"), rows(r, "target"), dtotal,
+                                           r.out.make({r.rows.count(), r.width}, DType::f32)},
+                                          0.1f, r.stream);
+                 }});
+}
+
 std::vector<Kernel> kernels() {
   std::vector<Kernel> all;
   rms_norms(all);
@@ -260,6 +283,7 @@ std::vector<Kernel> kernels() {
   rows_by_index(all);
   losses(all);
   binary_losses(all);
+  quantisation(all);
   return all;
 }
 

@@ -1,6 +1,7 @@
 #include "tests/support/op_case.h"
 
 #include "tests/support/op_table.h"
+#include "tests/support/quantise_cases.h"
 #include "tests/support/reference.h"
 
 namespace tessera {
@@ -336,6 +337,7 @@ std::vector<OpCase> op_cases() {
   add_routing_cases(cases);
   add_loss_cases(cases);
   add_cache_cases(cases);
+  add_quantise_cases(cases);
   return cases;
 }
 

@@ -55,6 +55,13 @@ TEST_F(CudaTrainTest, AnyNumberOfGpusGivesTheSameBits) {
   expect_same_bits_on_any_number_of_gpus(2, {"loader.micro_batches=5"});
 }
 
+TEST_F(CudaTrainTest, DepthsNoiseAndSharedExpertsGiveTheSameBits) {
+  expect_same_bits_on_any_number_of_gpus(
+      2,
+      {"loader.micro_batches=4", "model.layers=2", "model.depth_capacity=[0.5,1]", "model.router_noise=true",
+       "model.gate_order=norm_then_gate", R"(model.feed_forward=["2t1i+shared"])"});
+}
+
 class CudaTrainTestFull : public CudaTrainTest {};
 
 TEST_F(CudaTrainTestFull, AnyNumberOfGpusGivesTheSameBitsInF32) {
