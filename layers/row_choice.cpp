@@ -20,16 +20,15 @@ RowChoice choose_by_rank(const Var& scores, const Candidates& candidates, const 
 
 RowChoice choose_by_threshold(const Var& scores, const Candidates& candidates, const RouterColumns& columns,
                               const Thresholds& thresholds) {
+  // No threshold is asked for: that of a modality that training never saw does not exist.
+  if (candidates.index.count() == 0)
+    return {candidates.index, std::vector<int64_t>(static_cast<size_t>(columns.experts), 0)};
   const std::vector<float> values = scores.value().to_vector<float>();
   const std::vector<int32_t> rows = candidates.index.to_vector<int32_t>();
   const int64_t width = scores.shape()[1];
   std::vector<int32_t> index;
   RowChoice choice;
   for (int64_t expert = 0; expert < columns.experts; ++expert) {
-    if (rows.empty()) {
-      choice.counts.push_back(0);
-      continue;
-    }
     const float threshold = thresholds.at(columns.labels[static_cast<size_t>(expert)]);
     const auto before = std::ssize(index);
     for (int32_t row : rows)
