@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "autograd/functions.h"
+#include "kernels/cached_attention.h"
+#include "kernels/permute.h"
 #include "kernels/rope.h"
 
 namespace tessera {
@@ -41,6 +43,21 @@ Var attention(const Var& q, const Var& k, const Var& v, std::span<const int64_t>
         return std::vector<Tensor>{dq, dk, dv};
       },
       {flops, 2 * flops, 4 * q.value().bytes()});
+}
+
+void remember(const SeenRows& seen, const Tensor& k, const Tensor& v, const Tensor& places) {
+  TESSERA_CHECK(k.shape().rank() == 3 && seen.keys.shape().rank() == 3,
+                "remember: k must be [rows, heads, head_dim], got ", k.shape(), " for keys ",
+                seen.keys.shape());
+  const auto flat = [](const Tensor& x) { return x.reshape({x.shape()[0], x.shape()[1] * x.shape()[2]}); };
+  kernels::store_rows(flat(k), places, flat(seen.keys), k.stream());
+  kernels::store_rows(flat(v), places, flat(seen.values), k.stream());
+}
+
+Tensor attend_to_seen(const Tensor& q, const SeenRows& seen, const Tensor& sequence, const Tensor& visible) {
+  Tensor y = Tensor::like(q);
+  kernels::cached_attention({q, seen.keys, seen.values, sequence, visible, y}, seen.capacity, q.stream());
+  return y;
 }
 
 }  // namespace tessera

@@ -23,7 +23,17 @@ Var layer_norm(const Var& x, const Var& weight, const Var& bias, float epsilon);
 Var rope(const Var& x, const Tensor& positions, double base);                     ///< [rows, heads, head_dim]
 Var attention(const Var& q, const Var& k, const Var& v,
               std::span<const int64_t> segments);  ///< causal, scaled by head_dim^-1/2
-Var swiglu(const Var& gate, const Var& up);        ///< silu(gate) up
+/// Keys and values [sequences capacity, heads, head_dim] of rows that sequences have seen: row s capacity + j is number j of
+/// sequence s.
+struct SeenRows {
+  Tensor keys, values;
+  int64_t capacity = 0;
+};
+/// Stores k and v of new rows at places, i32 [rows]; not differentiable.
+void remember(const SeenRows& seen, const Tensor& k, const Tensor& v, const Tensor& places);
+/// Attention of rows to the first visible ones of their sequence, i32 [rows] each; not differentiable.
+Tensor attend_to_seen(const Tensor& q, const SeenRows& seen, const Tensor& sequence, const Tensor& visible);
+Var swiglu(const Var& gate, const Var& up);  ///< silu(gate) up
 Var add(const Var& a, const Var& b);
 Var subtract(const Var& a, const Var& b);  ///< a - b
 Var cast(const Var& x, DType dtype);

@@ -3,7 +3,8 @@
 // anything.
 //
 // Convention: floating-point operations of matrix products (2 m n k) and of attention (causal, counted half:
-// 2 length^2 width per document forward); backward is twice forward.  Pointwise work, norms and routing sorts
+// 2 length^2 width per document forward); backward is twice forward, and none
+// where nothing is differentiated.  Pointwise work, norms and routing sorts
 // are counted in bytes alone.  Recomputation is not counted.  Bytes are one read of the inputs and one write
 // of the outputs.
 

@@ -9,7 +9,8 @@ namespace {
 /// 2 rows in out forward, twice that backward; the groups' shares go to the labels in force.
 Cost book(const Var& x, const Var& weight, const Tensor& y, RowOffsets offsets) {
   const int64_t per_row = 2 * weight.shape()[-1] * weight.shape()[-2];
-  auto cost_of = [&](int64_t rows) { return Cost{rows * per_row, 2 * rows * per_row, 0}; };
+  const int64_t backward = x.tracked() || weight.tracked() ? 2 : 0;
+  auto cost_of = [&](int64_t rows) { return Cost{rows * per_row, backward * rows * per_row, 0}; };
   const Tape* tape = Tape::active();
   if (tape && tape->labels() && !offsets.empty()) {
     TESSERA_CHECK(tape->labels()->size() + 1 == offsets.size(), "matmul: ", tape->labels()->size(),

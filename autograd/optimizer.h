@@ -30,6 +30,7 @@ struct AdamWConfig {
 struct Optimized {
   Tensor value, grad;
   bool decays;
+  bool trained = true;  ///< else it stays as it is
 };
 
 class AdamW {

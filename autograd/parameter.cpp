@@ -20,7 +20,7 @@ Parameter::operator Var() {
   TESSERA_CHECK(!name.empty(), "a parameter of shape ", shape,
                 " is used but missing from its layer's fields()");
   TESSERA_CHECK(value, name, ": used outside its shard group");
-  return Tape::active() ? Tape::active()->leaf(*this) : Var(value);
+  return trained && Tape::active() ? Tape::active()->leaf(*this) : Var(value);
 }
 
 }  // namespace tessera

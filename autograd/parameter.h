@@ -15,8 +15,10 @@ struct Parameter {
   std::string name;  ///< dotted path, e.g. "blocks.3.attention.wq"; set by name_parameters
   Shape shape;
   Init init = Init::normal;
-  Tensor value;             ///< the compute copy, f32 or bf16; whole while its shard group is in use
-  Tensor grad;              ///< f32, same shape; set by the shard group, written by backward
+  Tensor value;  ///< the compute copy, f32 or bf16; whole while its shard group is in use
+  Tensor grad;   ///< f32, same shape; set by the shard group, written by backward
+  bool trained =
+      true;  ///< else a constant: nothing is recorded for its sake, and optimizers leave it as it is
   bool has_grad = false;    ///< backward has written grad
   bool room_taken = false;  ///< a rule writes its gradient to grad, or has done so
 

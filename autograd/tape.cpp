@@ -32,8 +32,12 @@ void Tape::check_owner(const char* name, const Var& input) const {
   TESSERA_CHECK(!input.tracked() || input.tape_ == this, name, ": an input was recorded on another tape");
 }
 
-Var Tape::record(const char* name, Tensor output, std::vector<Wrt> inputs, const Cost& cost) {
+void Tape::book(const char* name, Cost cost, bool tracked) {
+  if (!tracked) cost.backward_flops = 0;
   ledger_.add(name, cost);
+}
+
+Var Tape::record(const char* name, Tensor output, std::vector<Wrt> inputs, const Cost& cost) {
   Node node{.name = name};
   for (Wrt& wrt : inputs) {
     check_owner(name, wrt.input);
@@ -41,6 +45,7 @@ Var Tape::record(const char* name, Tensor output, std::vector<Wrt> inputs, const
     node.inputs.push_back(wrt.input.slot_);
     node.rules.push_back(std::move(wrt.gradient));
   }
+  book(name, cost, !node.inputs.empty());
   if (node.inputs.empty()) return output;
   Var result = track(std::move(output));
   node.output = result.slot_;
@@ -50,7 +55,6 @@ Var Tape::record(const char* name, Tensor output, std::vector<Wrt> inputs, const
 
 Var Tape::record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn gradients,
                  const Cost& cost) {
-  ledger_.add(name, cost);
   Node node{.name = name, .joint = std::move(gradients)};
   bool tracked = false;
   for (const Var& input : inputs) {
@@ -58,6 +62,7 @@ Var Tape::record(const char* name, Tensor output, std::vector<Var> inputs, Joint
     node.inputs.push_back(input.slot_);
     tracked |= input.tracked();
   }
+  book(name, cost, tracked);
   if (!tracked) return output;
   Var result = track(std::move(output));
   node.output = result.slot_;

@@ -122,6 +122,7 @@ class Tape {
     std::function<void()> action{};
   };
   Var track(Tensor value);
+  void book(const char* name, Cost cost, bool tracked);
   void check_owner(const char* name, const Var& input) const;
   void accumulate(int slot, Tensor gradient);
   void run(Node& node);

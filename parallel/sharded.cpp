@@ -33,7 +33,7 @@ class Range {
 AdamW adamw_over(const std::vector<ShardPiece>& pieces, const AdamWConfig& config) {
   std::vector<Optimized> ranges;
   for (const ShardPiece& piece : pieces)
-    ranges.push_back({piece.value, piece.grad, piece.parameter->decays()});
+    ranges.push_back({piece.value, piece.grad, piece.parameter->decays(), piece.parameter->trained});
   return AdamW(std::move(ranges), config);
 }
 
