@@ -1,16 +1,18 @@
 #include "layers/attention.h"
 
+#include "layers/key_value_cache.h"
 #include "layers/residual.h"
 
 namespace tessera {
 
-Attention::Attention(const ModelConfig& model)
+Attention::Attention(const ModelConfig& model, int64_t index)
     : norm({model.width}, Init::ones),
       wq({model.width, model.width}),
       wk({model.width, model.width}),
       wv({model.width, model.width}),
       wo({model.width, model.width}),
-      config(model) {
+      config(model),
+      layer(index) {
   if (!config.qk_norm) return;
   q_norm.emplace(config.head_dim(), config.epsilon);
   k_norm.emplace(config.head_dim(), config.epsilon);
@@ -25,8 +27,10 @@ Var Attention::operator()(const Var& x, const Rows& rows) {
       k = (*k_norm)(k);
     }
     const Var v = reshape(matmul(in, wv), by_head);
-    const Var y = attention(rope(q, rows.positions, config.rope_base),
-                            rope(k, rows.positions, config.rope_base), v, rows.segments);
+    q = rope(q, rows.positions, config.rope_base);
+    k = rope(k, rows.positions, config.rope_base);
+    const Var y = rows.cache ? rows.cache->attend(layer, q.value(), k.value(), v.value(), rows)
+                             : attention(q, k, v, rows.segments);
     return matmul(reshape(y, flat), wo);
   });
 }

@@ -25,8 +25,9 @@ struct Attention {
   Parameter norm, wq, wk, wv, wo;
   std::optional<HeadNorm> q_norm, k_norm;  ///< both or neither
   ModelConfig config;
+  int64_t layer;  ///< index of the block
 
-  explicit Attention(const ModelConfig& config);
+  Attention(const ModelConfig& config, int64_t layer);
   Var operator()(const Var& x, const Rows& rows);
   auto fields() {
     return std::tuple{Field{"norm", norm}, Field{"wq", wq},         Field{"wk", wk},        Field{"wv", wv},

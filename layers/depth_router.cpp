@@ -12,8 +12,10 @@ DepthRouting DepthRouter::operator()(const Var& x, const Rows& rows) {
     chosen.routing = rows.replay->depths.at(layer).chosen.routing;
   } else {
     const RouterColumns columns{.capacity = config.depth_capacity_of(layer),
+                                .name = str(layer, "/depth"),
                                 .labels = {str(layer, "/depth")}};
-    const RowChoice choice = choose_rows(chosen.scores, rows.all, columns, config.routing_pool, rows);
+    const RouterInputs inputs{x, chosen.scores, auxiliary ? &*auxiliary : nullptr};
+    const RowChoice choice = choose_rows(inputs, rows.all, columns, config.routing_pool, rows);
     chosen.routing = make_routing(choice.index, {0, choice.index.count()}, rows.tokens.count());
   }
   const Tensor& index = chosen.routing.index;

@@ -7,6 +7,9 @@
 // Chosen rows attend to chosen rows alone, at their original positions.
 // Source: Raposo et al., Mixture-of-depths (arXiv 2404.02258); MoMa (arXiv 2407.21770), 2.3: sigmoid, alternate layers.
 
+#include <optional>
+
+#include "layers/auxiliary_router.h"
 #include "layers/model_config.h"
 #include "layers/rows.h"
 #include "parallel/sharded.h"
@@ -14,15 +17,18 @@
 namespace tessera {
 
 struct DepthRouter {
-  Parameter router;  ///< [1, width]
+  Parameter router;                          ///< [1, width]
+  std::optional<AuxiliaryRouter> auxiliary;  ///< with config.auxiliary_routers
   ModelConfig config;
   int64_t layer;  ///< index of the block
 
   DepthRouter(const ModelConfig& model, int64_t index)
-      : router({1, model.width}), config(model), layer(index) {}
+      : router({1, model.width}), config(model), layer(index) {
+    if (config.auxiliary_routers) auxiliary.emplace(config, 1);
+  }
   /// Which rows enter, and with what gates.  Waits for the stream: the rows' segments must be known on the host.
   DepthRouting operator()(const Var& x, const Rows& rows);
-  auto fields() { return std::tuple{Field{"router", router}}; }
+  auto fields() { return std::tuple{Field{"router", router}, Field{"auxiliary", auxiliary}}; }
 };
 
 }  // namespace tessera

@@ -48,7 +48,10 @@ MixtureOfExperts::MixtureOfExperts(const ModelConfig& model, std::vector<ExpertG
   down = Parameter({experts, model.width, model.inner()});
   int64_t routed = 0;
   for (const ExpertGroup& group : groups) {
-    if (group.routed()) routed += group.experts;
+    if (group.routed()) {
+      routed += group.experts;
+      if (config.auxiliary_routers) auxiliary.emplace_back(config, group.experts);
+    }
     for (int64_t expert = 0; expert < group.experts; ++expert)
       labels.push_back(group.name + "/" + std::to_string(expert));
   }
@@ -72,7 +75,7 @@ Var MixtureOfExperts::mix(const Var& x, const Rows& rows) {
 LayerRouting MixtureOfExperts::route(const Var& x, const Rows& rows) {
   LayerRouting chosen;
   if (router) chosen.scores = sigmoid(noisy(matmul_f32(x, *router), rows));
-  chosen.routing = rows.replay ? rows.replay->experts.at(layer).routing : choose(chosen.scores, rows);
+  chosen.routing = rows.replay ? rows.replay->experts.at(layer).routing : choose(x, chosen.scores, rows);
   chosen.gates = gates(chosen);
   return chosen;
 }
@@ -84,18 +87,20 @@ Var MixtureOfExperts::noisy(const Var& logits, const Rows& rows) const {
   return add(logits, logistic_noise(logits.shape(), seed, purpose, logits.stream()));
 }
 
-Routing MixtureOfExperts::choose(const Var& scores, const Rows& rows) const {
+Routing MixtureOfExperts::choose(const Var& x, const Var& scores, const Rows& rows) {
   std::vector<Tensor> parts;
   std::vector<int64_t> offsets{0};
   int64_t column = 0;
+  auto of_group = auxiliary.begin();
   for (const ExpertGroup& group : groups) {
     const Candidates& candidates = candidates_of(group, rows);
     RowChoice choice{candidates.index, {candidates.index.count()}};
     if (group.routed()) {
-      RouterColumns columns{group.experts, column, config.capacity, {}};
+      RouterColumns columns{group.experts, column, config.capacity, str(layer, "/", group.name), {}};
       for (int64_t expert = 0; expert < group.experts; ++expert)
         columns.labels.push_back(str(layer, "/", labels[offsets.size() - 1 + static_cast<size_t>(expert)]));
-      choice = choose_rows(scores, candidates, columns, config.routing_pool, rows);
+      const RouterInputs inputs{x, scores, auxiliary.empty() ? nullptr : &*of_group++};
+      choice = choose_rows(inputs, candidates, columns, config.routing_pool, rows);
       column += group.experts;
     }
     for (int64_t count : choice.counts) offsets.push_back(offsets.back() + count);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "layers/auxiliary_router.h"
 #include "layers/model_config.h"
 #include "layers/rows.h"
 #include "parallel/sharded.h"
@@ -37,8 +38,9 @@ const Candidates& candidates_of(const ExpertGroup& group, const Rows& rows);
 /// Source: MoMa (arXiv 2407.21770), 2.2 and eq. 1.
 struct MixtureOfExperts {
   Parameter norm;
-  std::optional<Parameter> router;  ///< [routed experts, width]
-  Parameter gate, up, down;         ///< [experts, hidden, width] twice, [experts, width, hidden]
+  std::optional<Parameter> router;         ///< [routed experts, width]
+  std::vector<AuxiliaryRouter> auxiliary;  ///< by routed group, with config.auxiliary_routers
+  Parameter gate, up, down;                ///< [experts, hidden, width] twice, [experts, width, hidden]
   ModelConfig config;
   std::vector<ExpertGroup> groups;
   int64_t layer;                    ///< index of the block
@@ -47,15 +49,15 @@ struct MixtureOfExperts {
   MixtureOfExperts(const ModelConfig& config, std::vector<ExpertGroup> groups, int64_t layer);
   Var operator()(const Var& x, const Rows& rows);
   auto fields() {
-    return std::tuple{Field{"norm", norm}, Field{"router", router}, Field{"gate", gate}, Field{"up", up},
-                      Field{"down", down}};
+    return std::tuple{Field{"norm", norm}, Field{"router", router}, Field{"auxiliary", auxiliary},
+                      Field{"gate", gate}, Field{"up", up},         Field{"down", down}};
   }
 
  private:
   Var mix(const Var& x, const Rows& rows);
   LayerRouting route(const Var& x, const Rows& rows);
   Var noisy(const Var& logits, const Rows& rows) const;
-  Routing choose(const Var& scores, const Rows& rows) const;
+  Routing choose(const Var& x, const Var& scores, const Rows& rows);
   Var gates(const LayerRouting& chosen) const;
 };
 

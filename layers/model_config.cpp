@@ -44,6 +44,15 @@ void check_pattern(const char* field, size_t entries, int64_t layers) {
 
 }  // namespace
 
+bool ModelConfig::routes_by_rank() const {
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    if (routes_depth(layer)) return true;
+    for (const ExpertGroup& group : parse_feed_forward(feed_forward_of(layer)))
+      if (group.routed()) return true;
+  }
+  return false;
+}
+
 std::vector<ExpertGroup> parse_feed_forward(const std::string& name) {
   if (name == "dense") return {};
   const bool shared = name.ends_with(kShared);
@@ -71,6 +80,10 @@ void check(const ModelConfig& config) {
       config.gate_order == "gate_then_norm" || config.norm == "post",
       "model.gate_order: norm_then_gate needs norm = post: with norm = pre nothing is normed after the "
       "experts");
+  TESSERA_CHECK(!config.auxiliary_routers || config.routes_by_rank(),
+                "model.auxiliary_routers: no layer has a router that they could learn from");
+  TESSERA_CHECK(!config.auxiliary_routers || config.width % 2 == 0,
+                "model.auxiliary_routers: their inner size is width / 2, and width is ", config.width);
 }
 
 int64_t expert_slots(int64_t tokens, int64_t experts, double capacity) {
@@ -88,13 +101,22 @@ std::map<std::string, int64_t> parameter_counts(const ModelConfig& config) {
                                         {"norms", (2 * layers + 1) * width},
                                         {"qk_norms", config.qk_norm ? layers * 4 * config.head_dim() : 0},
                                         {"routers", 0},
-                                        {"depth_routers", 0}};
+                                        {"depth_routers", 0},
+                                        {"auxiliary_routers", 0}};
+  const auto add_auxiliary = [&](int64_t experts) {
+    if (config.auxiliary_routers) counts["auxiliary_routers"] += (width + experts) * (width / 2);
+  };
   for (int64_t layer = 0; layer < layers; ++layer) {
-    if (config.routes_depth(layer)) counts["depth_routers"] += width;
+    if (config.routes_depth(layer)) {
+      counts["depth_routers"] += width;
+      add_auxiliary(1);
+    }
     int64_t networks = 0;
     for (const ExpertGroup& group : parse_feed_forward(config.feed_forward_of(layer))) {
       networks += group.experts;
-      if (group.routed()) counts["routers"] += group.experts * width;
+      if (!group.routed()) continue;
+      counts["routers"] += group.experts * width;
+      add_auxiliary(group.experts);
     }
     counts["feed_forward"] += std::max<int64_t>(networks, 1) * 3 * width * config.inner();
   }

@@ -37,6 +37,7 @@ struct ModelConfig {
   std::string routing_pool = "micro_batch";
   std::string gate_order = "gate_then_norm";
   bool router_noise = false;
+  bool auxiliary_routers = false;
   float deviation = 0.02f;
 
   auto fields() {
@@ -70,6 +71,10 @@ struct ModelConfig {
               "(MoMa), or the gated sum of each expert's RMSNorm, which keeps the gate's gradient"},
         Field{"router_noise", router_noise,
               "while training, add Gumbel(0, 1) - Gumbel(0, 1) to the experts' router logits (MoMa, eq. 5)"},
+        Field{"auxiliary_routers", auxiliary_routers,
+              "a predictor beside every router, which routes causally once `tessera train-routers` has "
+              "taught it "
+              "(MoMa, 2.4)"},
         Field{"deviation", deviation, "standard deviation of the initial matrices", 0, 10}};
   }
 
@@ -83,6 +88,8 @@ struct ModelConfig {
   }
   /// Whether a router decides which rows enter the layer.
   bool routes_depth(int64_t layer) const { return depth_capacity_of(layer) < 1; }
+  /// Whether any router takes rows by comparing them, which leaks the future.
+  bool routes_by_rank() const;
 };
 
 /// Empty for "dense".  Throws Error for a name that is none of the forms.
@@ -96,7 +103,7 @@ void check(const ModelConfig& config);
 int64_t expert_slots(int64_t tokens, int64_t experts, double capacity);
 
 /// Learned numbers by part ("embedding", "head", "attention", "feed_forward", and the small terms "norms",
-/// "qk_norms", "routers", "depth_routers"), in closed form.
+/// "qk_norms", "routers", "depth_routers", "auxiliary_routers"), in closed form.
 std::map<std::string, int64_t> parameter_counts(const ModelConfig& config);
 
 /// Forward floating-point operations of a micro-batch, in closed form, by the convention of

@@ -1,6 +1,7 @@
 #pragma once
 // Which rows the experts of a router take.
 
+#include "layers/auxiliary_router.h"
 #include "layers/model_config.h"
 #include "layers/rows.h"
 
@@ -10,8 +11,9 @@ namespace tessera {
 struct RouterColumns {
   int64_t experts = 1;
   int64_t column = 0;
-  double capacity = 1;              ///< slots per candidate, over all experts of the group
-  std::vector<std::string> labels;  ///< of the experts, as thresholds know them
+  double capacity = 1;                   ///< slots per candidate, over all experts of the group
+  std::string name = {};                 ///< of the group, as predictions know it: "3/image", "3/depth"
+  std::vector<std::string> labels = {};  ///< of the experts, as thresholds know them
 };
 
 /// Rows by expert, end to end, in increasing order each: i32 [sum of counts].
@@ -29,8 +31,19 @@ RowChoice choose_by_rank(const Var& scores, const Candidates& candidates, const 
 RowChoice choose_by_threshold(const Var& scores, const Candidates& candidates, const RouterColumns& columns,
                               const Thresholds& thresholds);
 
-/// By threshold when rows has thresholds, else by rank.
-RowChoice choose_rows(const Var& scores, const Candidates& candidates, const RouterColumns& columns,
+/// Every expert takes the candidates that an auxiliary router gives a positive logit: f32 [candidates, experts].  Waits for the
+/// stream.
+RowChoice choose_by_prediction(const Tensor& logits, const Candidates& candidates);
+
+/// A router and what it reads.
+struct RouterInputs {
+  Var x;                                 ///< [rows, width]
+  Var scores;                            ///< f32 [rows, columns]
+  AuxiliaryRouter* auxiliary = nullptr;  ///< null in models without
+};
+/// As rows says: by prediction, by threshold, else by rank.  In the last two cases rows.record gets what the auxiliary router
+/// would have said.
+RowChoice choose_rows(const RouterInputs& inputs, const Candidates& candidates, const RouterColumns& columns,
                       const std::string& routing_pool, const Rows& rows);
 
 }  // namespace tessera

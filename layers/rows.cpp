@@ -61,11 +61,13 @@ Rows select_rows(const Rows& rows, const Tensor& index) {
   for (size_t i = 0; i < numbers.size(); ++i)
     places[static_cast<size_t>(numbers[i])] = static_cast<int32_t>(i);
   chosen.segments = {0};
+  chosen.sequences.clear();
   size_t next = 0;
-  for (int64_t end : rows.segments) {
-    while (next < numbers.size() && numbers[next] < end) ++next;
-    if (static_cast<int64_t>(next) > chosen.segments.back())
-      chosen.segments.push_back(static_cast<int64_t>(next));
+  for (size_t segment = 0; segment + 1 < rows.segments.size(); ++segment) {
+    while (next < numbers.size() && numbers[next] < rows.segments[segment + 1]) ++next;
+    if (static_cast<int64_t>(next) == chosen.segments.back()) continue;
+    chosen.segments.push_back(static_cast<int64_t>(next));
+    if (rows.cache) chosen.sequences.push_back(rows.sequences[segment]);
   }
   for (Candidates& modality : chosen.of_modality) modality = renumber(modality, places);
   chosen.all = renumber(rows.all, places);

@@ -24,12 +24,19 @@ struct LayerRouting {
   Var gates;   ///< f32 [slots]
 };
 
+/// What an auxiliary router says of its candidates, and what was so.
+struct Prediction {
+  Var logits;    ///< f32 [candidates, experts]
+  Tensor taken;  ///< u8 [candidates, experts]: 1 where the expert took the candidate
+};
+
 /// Names the noise of one micro-batch: other triples give independent noise.
 struct RouterNoise {
   uint64_t seed = 0;
   int64_t step = 0, leaf = 0;
 };
 
+class KeyValueCache;
 struct Routings;
 
 struct Rows {
@@ -41,8 +48,12 @@ struct Rows {
 
   std::optional<RouterNoise> noise = {};   ///< for configs with router_noise; none outside of training
   const Thresholds* thresholds = nullptr;  ///< routers take the scores above these instead of the highest
+  bool by_prediction = false;              ///< auxiliary routers choose instead; the model must have them
   Routings* record = nullptr;              ///< where routers leave what they chose
   const Routings* replay = nullptr;        ///< choices to use instead; must have every router
+  /// Attention is to all rows that sequences have had, and leaves these there; segments must then go on where sequences are.
+  KeyValueCache* cache = nullptr;
+  std::vector<int64_t> sequences = {};  ///< with a cache: whose rows each segment are, each at most once
   Tensor* output = nullptr;  ///< where the model leaves the output of its last block, [rows, width]
 };
 
@@ -56,6 +67,8 @@ struct DepthRouting {
 struct Routings {
   std::map<int64_t, LayerRouting> experts;
   std::map<int64_t, DepthRouting> depths;
+  /// Of models with auxiliary routers, where routers chose by rank or threshold, by router: "3/image", "3/depth".
+  std::map<std::string, Prediction> predictions;
 };
 
 /// The rows that index (i32 [count], increasing) names, as rows of their own; segments left without rows are gone.

@@ -20,7 +20,7 @@ const ModelConfig& checked_config(const ModelConfig& config) {
 }  // namespace
 
 Block::Block(const ModelConfig& config, int64_t layer)
-    : attention{Attention(config)}, feed_forward(make_feed_forward(config, layer)) {
+    : attention{Attention(config, layer)}, feed_forward(make_feed_forward(config, layer)) {
   if (config.routes_depth(layer)) depth.emplace(DepthRouter(config, layer));
 }
 

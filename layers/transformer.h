@@ -55,13 +55,15 @@ struct Transformer {
 
   explicit Transformer(
       const ModelConfig& config);  ///< shapes alone; throws Error when the config does not fit
-  /// Logits f32 [rows, vocab].
-  Var operator()(const Rows& rows) {
+  /// What the last block leaves: [rows, width].
+  Var hidden(const Rows& rows) {
     Var x = embedding(rows);
     for (Block& block : blocks) x = block(x, rows);
     if (rows.output) *rows.output = x.value();
-    return head(x);
+    return x;
   }
+  /// Logits f32 [rows, vocab].
+  Var operator()(const Rows& rows) { return head(hidden(rows)); }
   auto fields() {
     return std::tuple{Field{"embedding", embedding}, Field{"blocks", blocks}, Field{"head", head}};
   }

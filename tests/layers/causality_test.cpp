@@ -1,74 +1,39 @@
-// Routing by thresholds: no logit depends on a later token, for every kind of layer; routing by rank does leak.
+// Routing by thresholds and by auxiliary routers: no logit depends on a later token, for every kind of layer; routing by rank
+// does leak.
 #include <gtest/gtest.h>
 
 #include <cstring>
 
-#include "runtime/random.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/causal_models.h"
 
 namespace tessera {
 namespace {
 
 constexpr int kVocab = 23, kFirstImage = 4;
 
-/// Thresholds near the middle of the scores, different for every column.
-Thresholds thresholds_of(const ModelConfig& config) {
-  std::map<std::string, double> cutoffs;
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    const auto add = [&](const std::string& label) {
-      const std::string column = str(layer, "/", label);
-      cutoffs[column] = 0.4 + 0.2 * random_uniform(1, Purpose(column), 0);
-    };
-    if (config.routes_depth(layer)) add("depth");
-    for (const ExpertGroup& group : parse_feed_forward(config.feed_forward_of(layer)))
-      for (int64_t expert = 0; expert < group.experts; ++expert) add(str(group.name, "/", expert));
-  }
-  Thresholds thresholds;
-  thresholds.update(cutoffs, 0.5);
-  return thresholds;
-}
-
-std::vector<ModelConfig> variants() {
-  std::vector<ModelConfig> all;
-  for (const char* feed_forward : {"dense", "1t1i", "2t3i", "moe_4x", "2t2i+shared", "moe_3x+shared"})
-    for (const std::vector<double>& depth : {std::vector<double>{1}, std::vector<double>{0.5, 1}}) {
-      all.push_back(tiny_config({feed_forward}));
-      all.back().depth_capacity = depth;
-      all.push_back(all.back());
-      all.back().norm = "pre";
-    }
-  all.push_back(tiny_config({"2t2i"}));
-  all.back().gate_order = "norm_then_gate";
-  return all;
-}
-
-std::string name_of(const ModelConfig& config, DType compute) {
-  return str(config.feed_forward[0], " ", config.norm, " ", config.gate_order, " depth ",
-             config.depth_capacity[0], " ", compute);
-}
-
-TEST(Causality, ThresholdsLookAtNoLaterToken) {
+TEST(Causality, ThresholdsAndAuxiliaryRoutersLookAtNoLaterToken) {
   CpuEngine engine;
   TinyRows tiny = tiny_rows({{17, 3}, {9}}, Modalities::both, engine.stream());
-  for (const ModelConfig& config : variants()) {
-    const Thresholds thresholds = thresholds_of(config);
-    tiny.rows.thresholds = &thresholds;
-    for (DType compute : {DType::f32, DType::bf16}) {
-      SCOPED_TRACE(name_of(config, compute));
-      const std::vector<float> before = tiny_logits(config, tiny, compute, engine.stream());
-      for (size_t changed : {16u, 11u, 1u}) {  // of the first document
-        std::vector<int32_t> tokens = tiny.host.tokens;
-        for (int32_t token : {kFirstImage + 1, kVocab - 1}) {  // an image code, a piece of text
-          if (tokens[changed] == token) continue;
-          tokens[changed] = token;
-          const std::vector<float> after =
-              tiny_logits(config, with_tokens(tiny, tokens), compute, engine.stream());
-          EXPECT_EQ(std::memcmp(before.data(), after.data(), changed * kVocab * sizeof(float)), 0)
-              << "token " << changed << " became " << token;
-          EXPECT_NE(std::memcmp(before.data() + changed * kVocab, after.data() + changed * kVocab,
-                                kVocab * sizeof(float)),
-                    0);
-        }
+  for (const CausalCase& causal : causal_cases()) {
+    SCOPED_TRACE(causal.name);
+    const Thresholds thresholds = thresholds_of(causal.config);
+    tiny.rows.thresholds = causal.by_prediction ? nullptr : &thresholds;
+    tiny.rows.by_prediction = causal.by_prediction;
+    const auto logits = [&](const TinyRows& rows) {
+      return tiny_logits(causal.config, rows, causal.compute, engine.stream());
+    };
+    const std::vector<float> before = logits(tiny);
+    for (size_t changed : {16u, 11u, 1u}) {  // of the first document
+      std::vector<int32_t> tokens = tiny.host.tokens;
+      for (int32_t token : {kFirstImage + 1, kVocab - 1}) {  // an image code, a piece of text
+        if (tokens[changed] == token) continue;
+        tokens[changed] = token;
+        const std::vector<float> after = logits(with_tokens(tiny, tokens));
+        EXPECT_EQ(std::memcmp(before.data(), after.data(), changed * kVocab * sizeof(float)), 0)
+            << "token " << changed << " became " << token;
+        EXPECT_NE(std::memcmp(before.data() + changed * kVocab, after.data() + changed * kVocab,
+                              kVocab * sizeof(float)),
+                  0);
       }
     }
   }

@@ -38,14 +38,16 @@ int64_t total(const Counts& counts) {
 
 /// By walking the parameters of a model that has no storage.
 Counts counted(const ModelConfig& config) {
-  Counts counts{{"embedding", 0}, {"head", 0},     {"attention", 0}, {"feed_forward", 0},
-                {"norms", 0},     {"qk_norms", 0}, {"routers", 0},   {"depth_routers", 0}};
+  Counts counts{{"embedding", 0}, {"head", 0},    {"attention", 0},     {"feed_forward", 0},     {"norms", 0},
+                {"qk_norms", 0},  {"routers", 0}, {"depth_routers", 0}, {"auxiliary_routers", 0}};
   Transformer model(config);
+  name_parameters(model);
   for_each_parameter(model, "", [&](const std::string& path, Parameter& parameter) {
     const std::string last = path.substr(path.rfind('.') + 1);
     const bool of_head_dim = path.find("q_norm.") != path.npos || path.find("k_norm.") != path.npos;
     const std::string part = of_head_dim                             ? "qk_norms"
                              : last == "norm"                        ? "norms"
+                             : is_auxiliary(parameter)               ? "auxiliary_routers"
                              : path.ends_with("depth.router")        ? "depth_routers"
                              : last == "router"                      ? "routers"
                              : path == "embedding.weight"            ? "embedding"
@@ -69,8 +71,12 @@ TEST(Config, ShipsEveryClassAndKind) {
 
 TEST(Config, ClosedFormCountsEqualTheParametersOfTheModel) {
   for (const std::string& name : shipped()) {
-    const ModelConfig model = load(name).model;
+    ModelConfig model = load(name).model;
     EXPECT_EQ(parameter_counts(model), counted(model)) << name;
+    if (!model.routes_by_rank()) continue;
+    model.auxiliary_routers = true;
+    EXPECT_EQ(parameter_counts(model), counted(model)) << name << " with auxiliary routers";
+    EXPECT_GT(parameter_counts(model).at("auxiliary_routers"), 0) << name;
   }
 }
 

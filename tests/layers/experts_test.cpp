@@ -271,7 +271,7 @@ void expect_contract(uint64_t round, Stream stream) {
   const int64_t tokens = std::ssize(candidates);
   const RowChoice choice = choose_by_rank(Tensor::from(scores, {rows, experts}, stream),
                                           {Tensor::from(candidates, {tokens}, stream), {0, tokens}},
-                                          {experts, 0, capacity, {}}, "micro_batch");
+                                          {.experts = experts, .capacity = capacity}, "micro_batch");
   const std::span<const int32_t> index = choice.index.values<int32_t>();
   const int64_t wanted = std::min(
       tokens,

@@ -41,14 +41,6 @@ void set_values(const Shards& shards, DType compute, float deviation, bool tied_
   }
 }
 
-Shards tiny_shards(Transformer& model, float deviation, Communicator& world, DType compute, Stream stream,
-                   const StepOptions& options) {
-  Shards shards = shard(model, world, stream, {compute, true}, 1, deviation);
-  set_values(shards, compute, deviation, options.tied_experts);
-  shards.invalidate();
-  return shards;
-}
-
 /// For a replay, on rows that the depth routers leave as many as they take.
 Routings routings_of(const reference::ModelRouting& from, int64_t rows, Stream stream) {
   Routings to;
@@ -113,11 +105,14 @@ TinyRows with_tokens(TinyRows tiny, std::vector<int32_t> tokens) {
   const Stream stream = tiny.rows.tokens.stream();
   reference::ModelInputs& host = tiny.host;
   host.tokens = std::move(tokens);
+  host.modalities.clear();
   std::vector<int32_t> text, image, all;
   for (int32_t row = 0; row < std::ssize(host.tokens); ++row) {
     const int32_t token = host.tokens[static_cast<size_t>(row)];
+    const bool is_image = token < kFirstImage + kImages;
+    host.modalities.push_back(token == 0 ? -1 : is_image);
     if (token == 0) continue;
-    (token < kFirstImage + kImages ? image : text).push_back(row);
+    (is_image ? image : text).push_back(row);
     all.push_back(row);
   }
   const auto tensor = [&](const std::vector<int32_t>& values) {
@@ -132,12 +127,24 @@ TinyRows with_tokens(TinyRows tiny, std::vector<int32_t> tokens) {
   return tiny;
 }
 
+void with_tiny_model(const ModelConfig& config, DType compute, Stream stream, const StepOptions& options,
+                     const std::function<void(Transformer& model, Shards& shards)>& use) {
+  run_ranks(1, [&](Communicator& world) {
+    Transformer model(config);
+    Shards shards = shard(model, world, stream, {compute, true}, 1, config.deviation);
+    set_values(shards, compute, config.deviation, options.tied_experts);
+    shards.invalidate();
+    for_each_parameter(model, "", [&](const std::string&, Parameter& parameter) {
+      parameter.trained = !options.trains_auxiliary_routers || is_auxiliary(parameter);
+    });
+    use(model, shards);
+  });
+}
+
 StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compute, Stream stream,
                     StepOptions options) {
   StepResult result;
-  run_ranks(1, [&](Communicator& world) {
-    Transformer model(config);
-    Shards shards = tiny_shards(model, config.deviation, world, compute, stream, options);
+  with_tiny_model(config, compute, stream, options, [&](Transformer& model, Shards& shards) {
     shards.begin_round(1);
     Rows rows = tiny.rows;
     rows.noise = tiny.host.noise;
@@ -150,9 +157,10 @@ StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compu
     Tape tape;
     const Loss loss = cross_entropy(model(rows), tiny.targets, static_cast<float>(tiny.host.scale),
                                     static_cast<float>(tiny.host.z_loss));
-    tape.backward(loss.total);
+    const Var total = options.trains_auxiliary_routers ? prediction_loss(chosen, 1) : loss.total;
+    tape.backward(total);
     shards.finish_step();
-    result.total = loss.total.value().to_vector<float>()[0];
+    result.total = total.value().to_vector<float>()[0];
     result.nll = loss.nll.to_vector<float>();
     for (const ShardPiece& piece : shards.pieces()) {
       result.values[piece.parameter->name] = widened(piece.value);
@@ -169,11 +177,8 @@ StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compu
 std::vector<float> tiny_logits(const ModelConfig& config, const TinyRows& tiny, DType compute, Stream stream,
                                StepOptions options) {
   std::vector<float> logits;
-  run_ranks(1, [&](Communicator& world) {
-    Transformer model(config);
-    const Shards shards = tiny_shards(model, config.deviation, world, compute, stream, options);
-    logits = model(tiny.rows).value().to_vector<float>();
-  });
+  with_tiny_model(config, compute, stream, options,
+                  [&](Transformer& model, Shards&) { logits = model(tiny.rows).value().to_vector<float>(); });
   return logits;
 }
 

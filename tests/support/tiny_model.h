@@ -36,8 +36,13 @@ struct StepResult {
 /// Every parameter, norms and biases too, gets values of its own; where compute is bf16 they are bf16 numbers.
 struct StepOptions {
   const reference::ModelRouting* replay = nullptr;  ///< a routing to use instead of the model's choice
+  bool trains_auxiliary_routers = false;            ///< the loss is theirs, and the others are constant
   bool tied_experts = false;                        ///< all experts of a layer have the values of the first
 };
+
+/// Calls use with that model, on one rank.
+void with_tiny_model(const ModelConfig& config, DType compute, Stream stream, const StepOptions& options,
+                     const std::function<void(Transformer& model, Shards& shards)>& use);
 StepResult run_step(const ModelConfig& config, const TinyRows& rows, DType compute, Stream stream,
                     StepOptions options = {});
 /// Logits [rows, vocab] of the same model.

@@ -1,5 +1,6 @@
 #include "tests/support/transformer_reference.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/random.h"
@@ -12,6 +13,29 @@ struct Model {
   const Parameters& parameters;
   const ModelInputs& inputs;
   const ModelRouting& routing;
+  double* prediction_loss = nullptr;  ///< where auxiliary routers add theirs, if anywhere
+
+  /// taken: by expert, the rows that it takes.
+  void predict(const Values& x, const std::string& path, const std::vector<int>& modalities,
+               const std::vector<std::vector<int32_t>>& taken) const {
+    const int64_t width = config.width, experts = std::ssize(taken);
+    std::vector<int32_t> candidates;
+    for (int32_t row = 0; row < rows(); ++row)
+      if (std::ranges::find(modalities, inputs.modalities[static_cast<size_t>(row)]) != modalities.end())
+        candidates.push_back(row);
+    const std::vector<int64_t> all{0, std::ssize(candidates)};
+    Values hidden = matmul(gather(x, candidates, width), parameters.at(path + "in"), all, width, width / 2);
+    for (double& value : hidden) value /= 1 + std::exp(-value);
+    const Values logits = matmul(hidden, parameters.at(path + "out"), all, width / 2, experts);
+    double sum = 0;
+    for (size_t i = 0; i < logits.size(); ++i) {
+      const std::vector<int32_t>& rows_of_expert = taken[i % static_cast<size_t>(experts)];
+      const int32_t row = candidates[i / static_cast<size_t>(experts)];
+      const bool was_taken = std::ranges::find(rows_of_expert, row) != rows_of_expert.end();
+      sum += std::log1p(std::exp(was_taken ? -logits[i] : logits[i]));
+    }
+    if (!logits.empty()) *prediction_loss += sum / static_cast<double>(logits.size());
+  }
 
   int64_t rows() const { return std::ssize(inputs.tokens); }
 
@@ -64,9 +88,19 @@ struct Model {
     }
     const Values scores = sigmoid(logits);
     Values gates;
-    size_t expert = 0;
+    size_t expert = 0, routed_group = 0;
     int64_t column = 0;
-    for (const ExpertGroup& group : groups)
+    for (const ExpertGroup& group : groups) {
+      if (prediction_loss && group.routed()) {
+        std::vector<std::vector<int32_t>> taken;
+        for (int64_t i = 0; i < group.experts; ++i) {
+          const auto at = [&](int64_t e) {
+            return slots.index.begin() + slots.offsets[expert + static_cast<size_t>(e)];
+          };
+          taken.emplace_back(at(i), at(i + 1));
+        }
+        predict(x, str(path, "auxiliary.", routed_group++, "."), group.modalities, taken);
+      }
       for (int64_t i = 0; i < group.experts; ++i, ++expert) {
         for (int64_t s = slots.offsets[expert]; s < slots.offsets[expert + 1]; ++s)
           gates.push_back(
@@ -75,6 +109,7 @@ struct Model {
                   : 1);
         if (group.routed()) ++column;
       }
+    }
     Values done = network(gather(x, slots.index, config.width), path, slots.offsets);
     if (config.gate_order == "norm_then_gate")
       done = rms_norm(done, parameters.at(path + "norm"), config.epsilon);
@@ -106,6 +141,7 @@ ModelInputs selected(const ModelInputs& inputs, const std::vector<int32_t>& inde
       if (row < inputs.segments[segment] || row >= inputs.segments[segment + 1]) continue;
       chosen.tokens.push_back(inputs.tokens[static_cast<size_t>(row)]);
       chosen.positions.push_back(inputs.positions[static_cast<size_t>(row)]);
+      chosen.modalities.push_back(inputs.modalities[static_cast<size_t>(row)]);
     }
     chosen.segments.push_back(std::ssize(chosen.tokens));
   }
@@ -118,10 +154,12 @@ Values shallow_block(const Model& model, const Values& x, int64_t layer) {
   const std::vector<int32_t>& index = model.routing.depths.at(layer);
   const ModelInputs inside = selected(model.inputs, index);
   const Values before = gather(x, index, config.width);
-  Values increment = Model{config, model.parameters, inside, model.routing}.block(before, layer);
+  const std::string path = "blocks." + std::to_string(layer) + ".depth.";
+  if (model.prediction_loss) model.predict(x, path + "auxiliary.", {0, 1}, {index});
+  Values increment =
+      Model{config, model.parameters, inside, model.routing, model.prediction_loss}.block(before, layer);
   for (size_t i = 0; i < increment.size(); ++i) increment[i] -= before[i];
-  const Values scores =
-      sigmoid(model.linear(x, "blocks." + std::to_string(layer) + ".depth.router", config.width, 1));
+  const Values scores = sigmoid(model.linear(x, path + "router", config.width, 1));
   Values gates;
   for (int32_t row : index) gates.push_back(scores[static_cast<size_t>(row)]);
   return add(x, combine(increment, gates, index, model.rows(), config.width));
@@ -129,14 +167,29 @@ Values shallow_block(const Model& model, const Values& x, int64_t layer) {
 
 }  // namespace
 
-Values logits(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,
-              const ModelRouting& routing) {
-  const Model model{config, parameters, inputs, routing};
+namespace {
+
+Values logits(const Model& model) {
+  const auto& [config, parameters, inputs, routing, prediction_loss] = model;
   Values x = embedding(inputs.tokens, parameters.at("embedding.weight"), config.width);
   for (int64_t layer = 0; layer < config.layers; ++layer)
     x = config.routes_depth(layer) ? shallow_block(model, x, layer) : model.block(x, layer);
   return model.linear(rms_norm(x, parameters.at("head.norm"), config.epsilon), "head.weight", config.width,
                       config.vocab);
+}
+
+}  // namespace
+
+Values logits(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,
+              const ModelRouting& routing) {
+  return logits(Model{config, parameters, inputs, routing});
+}
+
+double prediction_loss(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,
+                       const ModelRouting& routing) {
+  double loss = 0;
+  logits(Model{config, parameters, inputs, routing, &loss});
+  return loss;
 }
 
 double loss(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,

@@ -14,6 +14,7 @@ namespace tessera::reference {
 /// What layers/rows.h holds, and the loss.
 struct ModelInputs {
   std::vector<int32_t> tokens, positions, targets;
+  std::vector<int> modalities;  ///< by row; -1 for padding
   std::vector<int64_t> segments;
   double scale = 1, z_loss = 0;
   std::optional<RouterNoise> noise = {};
@@ -33,6 +34,9 @@ struct ModelRouting {
 
 Values logits(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,
               const ModelRouting& routing);
+/// Mean binary cross-entropy of each auxiliary router over its candidates and experts, summed.
+double prediction_loss(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,
+                       const ModelRouting& routing);
 double loss(const ModelConfig& config, const Parameters& parameters, const ModelInputs& inputs,
             const ModelRouting& routing);
 
