@@ -15,6 +15,7 @@
 #include <jpeglib.h>
 
 #include "runtime/error.h"
+#include "runtime/replace_file.h"
 
 namespace tessera {
 namespace {
@@ -210,6 +211,11 @@ std::vector<uint8_t> encode_png(const Image& image) {
                 "image: cannot encode PNG: ", png.image.message);
   bytes.resize(size);
   return bytes;
+}
+
+void write_png(const std::string& path, const Image& image) {
+  const std::vector<uint8_t> bytes = encode_png(image);
+  replace_file(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
 }  // namespace tessera

@@ -31,5 +31,7 @@ Image read_image(const std::string& path);
 Image centre_square(const Image& image, int64_t side);
 
 std::vector<uint8_t> encode_png(const Image& image);
+/// Replaces the file at path in one step.
+void write_png(const std::string& path, const Image& image);
 
 }  // namespace tessera

@@ -12,7 +12,6 @@
 #include "launch/progress.h"
 #include "launch/thread_count.h"
 #include "runtime/log.h"
-#include "runtime/replace_file.h"
 
 namespace tessera {
 namespace {
@@ -122,9 +121,8 @@ void compare_image_tokenizers(const CompareImageTokenizersOptions& options) {
                                                 {"codebook_size", learned.codebook_size()},
                                                 {"learned", to_json(trained)},
                                                 {"k_means", to_json(k_means)}});
-  const std::vector<uint8_t> png =
-      encode_png(contact_sheet({&pictures, &k_means.reconstructions, &trained.reconstructions}));
-  replace_file(options.out + "/contact_sheet.png", {reinterpret_cast<const char*>(png.data()), png.size()});
+  write_png(options.out + "/contact_sheet.png",
+            contact_sheet({&pictures, &k_means.reconstructions, &trained.reconstructions}));
   std::printf("%zu held-out pictures\n%-10s %10s %10s %12s %12s\n", pictures.size(), "", "mse", "psnr dB",
               "codes used", "perplexity");
   print("k-means", k_means);

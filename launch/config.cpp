@@ -13,10 +13,16 @@ void override_settings(const std::vector<std::string>& pairs, Json& json) {
   }
 }
 
+void check(const Config& config) {
+  check(config.model);
+  TESSERA_CHECK(config.trained == "model" || config.model.auxiliary_routers,
+                "trained: auxiliary_routers needs model.auxiliary_routers = true");
+}
+
 Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
   Config config;
   read_settings(path, overrides, config);
-  check(config.model);
+  check(config);
   return config;
 }
 

@@ -29,6 +29,7 @@ struct Config {
   double clip = 1;
   float z_loss = 1e-5f;
   double threshold_decay = 0.99;
+  std::string trained = "model";
   ModelConfig model;
   LoaderConfig loader;
   AdamWConfig adamw;
@@ -63,6 +64,10 @@ struct Config {
               "per step, of the running means of expert choice's cut-offs, by which trained models route "
               "causally",
               0, 1},
+        Field{"trained", trained,
+              "one of model|auxiliary_routers: what learns; the other keeps its values, and router noise is "
+              "off while "
+              "the model does not learn"},
         Field{"model", model},
         Field{"loader", loader},
         Field{"adamw", adamw},
@@ -84,7 +89,10 @@ void read_settings(const std::string& path, const std::vector<std::string>& over
   from_json(json, "command line", settings);
 }
 
-/// The same, with members that fit each other.
+/// Throws Error naming the field when members do not fit each other.
+void check(const Config& config);
+
+/// The same as read_settings(), with members that fit each other.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides);
 
 /// One flat object of every setting: {"model.width": 128, ...}.

@@ -18,7 +18,8 @@ struct EvaluateOptions {
 /// Nats per scored target on the validation split: overall, by modality (image patches of one colour apart), of text after
 /// an image and of images after text; collective.  Models whose routers choose among the tokens of a micro-batch see the
 /// future through that choice: the result then says "routing": "batch", and "causal" holds the same figures with routing by
-/// the thresholds of training, with the difference in bits per token, the leak.  Rank 0 writes RUN/evaluation.json and
+/// the "thresholds" of training and by "auxiliary_routers", where the model has them, with the difference in bits per token, the
+/// leak; and how well auxiliary routers predict each router's choice among a micro-batch.  Rank 0 writes RUN/evaluation.json and
 /// prints a table.  Returns the exit code.
 int run_evaluate(const EvaluateOptions& options, Communicator& world);
 

@@ -74,4 +74,9 @@ std::string format_grouped(int64_t value) {
 
 std::string format_general(double value) { return print("%.6g", value); }
 
+std::string zero_padded(int64_t value, size_t digits) {
+  const std::string text = std::to_string(value);
+  return std::string(text.size() < digits ? digits - text.size() : 0, '0') + text;
+}
+
 }  // namespace tessera

@@ -13,6 +13,8 @@ std::string format_duration(double seconds);  ///< "0.4 s", "12 s", "3 min 5 s",
 std::string format_fixed(double value, int decimals);
 std::string format_percent(double fraction);  ///< "12.3 %"
 std::string format_grouped(int64_t value);    ///< "1 234 567" with no-break spaces
+/// value with zeros in front up to so many digits, for names that sort.
+std::string zero_padded(int64_t value, size_t digits);
 /// Six significant digits, with an exponent where one is shorter: for settings such as 0.0003 or 1e-12.
 std::string format_general(double value);
 

@@ -22,6 +22,7 @@ std::vector<std::pair<std::string, std::optional<double>>> scalars_of(const Step
           {"gradient_norm", metrics.gradient_norm},
           {"clip_scale", metrics.clip_scale},
           {"output_norm", metrics.output_norm},
+          {"prediction_loss", metrics.prediction_loss},
           {"tokens_per_second", metrics.tokens_per_second()},
           {"seconds", metrics.seconds},
           {"flops_per_second", metrics.flops_per_second()},
@@ -36,6 +37,9 @@ std::vector<std::pair<const char*, const std::map<std::string, double>*>> tables
           {"gate", &metrics.gate},
           {"depth", &metrics.depth},
           {"router_gradient", &metrics.router_gradient},
+          {"prediction_accuracy", &metrics.prediction_accuracy},
+          {"prediction_precision", &metrics.prediction_precision},
+          {"prediction_recall", &metrics.prediction_recall},
           {"passes", &metrics.passes}};
 }
 
@@ -91,6 +95,7 @@ std::string headline(const StepMetrics& metrics) {
   std::string text = "loss " + format_fixed(metrics.loss, 3);
   if (metrics.loss_text) text += " text " + format_fixed(*metrics.loss_text, 3);
   if (metrics.loss_image) text += " image " + format_fixed(*metrics.loss_image, 3);
+  if (metrics.prediction_loss) text += " routers " + format_fixed(*metrics.prediction_loss, 3);
   return text + "  " + format_count(metrics.tokens_per_second()) + " tokens/s";
 }
 

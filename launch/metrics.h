@@ -35,7 +35,11 @@ struct StepMetrics {
   std::map<std::string, double> gate = {};   ///< "block/group" -> mean gate of the slots
   std::map<std::string, double> depth = {};  ///< "block/modality" -> share of tokens that entered the block
   std::map<std::string, double> router_gradient =
-      {};                                ///< "block" or "block/depth" -> norm of the router's gradient
+      {};  ///< "block" or "block/depth" -> norm of the router's gradient
+  std::optional<double> prediction_loss =
+      {};  ///< of auxiliary routers: nats per token and expert, summed over routers
+  std::map<std::string, double> prediction_accuracy = {}, prediction_precision = {},
+                                prediction_recall = {};  ///< "block/group" or "block/depth", where defined
   std::map<std::string, double> passes;  ///< class of data -> times that it has been seen whole
 
   double tokens_per_second() const { return static_cast<double>(tokens) / seconds; }

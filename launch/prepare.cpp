@@ -14,7 +14,6 @@
 #include "launch/learned_tokenizer.h"
 #include "launch/thread_count.h"
 #include "runtime/json.h"
-#include "runtime/replace_file.h"
 
 namespace tessera {
 namespace {
@@ -100,11 +99,6 @@ std::string summary(const std::string& split, SplitCounts& counts) {
       << " image tokens, padding " << 100 * static_cast<double>(counts.pad_tokens) / tokens << " %, "
       << counts.images << " images used, " << counts.images_dropped << " dropped";
   return out.str();
-}
-
-void write_png(const std::string& path, const Image& image) {
-  const std::vector<uint8_t> bytes = encode_png(image);
-  replace_file(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
 /// Held-out pictures before and after the tokenizer, for people to look at: samples/NN_original.png and

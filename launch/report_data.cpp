@@ -52,8 +52,15 @@ Evaluation read_evaluation(const std::string& path) {
     held_out.nats = number(json[part], where, "nats");
     held_out.unigram = number(json[part], where, "unigram");
     held_out.bigram = number(json[part], where, "bigram");
-    if (json.contains("causal") && json["causal"].contains(part))
-      held_out.causal = number(json["causal"][part], path + ": causal: " + part, "nats");
+    if (!json.contains("causal")) continue;
+    TESSERA_CHECK(json["causal"].is_object(), path, ": causal must be an object");
+    for (const auto& [way, parts] : json["causal"].items()) {
+      const std::string place = str(path, ": causal: ", way, ": ", part);
+      TESSERA_CHECK(parts.is_object(), path, ": causal: ", way, " must be an object");
+      if (!parts.contains(part)) continue;
+      TESSERA_CHECK(parts[part].is_object(), place, " must be an object");
+      if (const auto nats = number(parts[part], place, "nats")) held_out.causal[way] = *nats;
+    }
   }
   if (const auto count = number(json, path, "parameters"))
     evaluation.parameters = static_cast<int64_t>(*count);

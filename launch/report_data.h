@@ -15,7 +15,7 @@ namespace tessera {
 struct HeldOut {
   int64_t tokens = 0;
   std::optional<double> nats, unigram, bigram;  ///< none: null in the file
-  std::optional<double> causal;  ///< nats with routing by thresholds; none where routing is causal anyway
+  std::map<std::string, double> causal;         ///< nats by way to route: "thresholds", "auxiliary_routers"
 };
 
 struct Evaluation {

@@ -90,22 +90,26 @@ std::string evaluation_notes(const std::vector<ReportRun>& runs) {
                            escape_html(run.folder) + "</code>.");
       continue;
     }
-    std::string counts, causal;
+    std::string counts;
+    std::map<std::string, std::string> causal;
     for (const auto& part : kParts) {
       const auto found = run.evaluation->parts.find(part.key);
       if (found == run.evaluation->parts.end()) continue;
       const std::string what = part.key == std::string("image_plain") ? "plain" : part.key;
       counts += str(counts.empty() ? "" : ", ", format_grouped(found->second.tokens), " ", what);
-      if (found->second.causal)
-        causal += str(causal.empty() ? "" : ", ", what, " ", format_fixed(*found->second.causal, 3));
+      for (const auto& [way, nats] : found->second.causal) {
+        std::string& list = causal[way];
+        list += str(list.empty() ? "" : ", ", what, " ", format_fixed(nats, 3));
+      }
     }
     std::string note = str(name, ": step ", run.evaluation->step, ", ", counts, " targets.");
     if (run.evaluation->routing == "batch")
       note +=
           " Its experts chose among the tokens of a whole micro-batch, later ones included, so its losses "
           "leak the future.";
-    if (!causal.empty())
-      note += str(" Routed by the thresholds of training, which see no later token: ", causal, " nats.");
+    for (const auto& [way, list] : causal)
+      note += str(" Routed by ", way == "thresholds" ? "the thresholds of training" : "auxiliary routers",
+                  ", which see no later token: ", list, " nats.");
     html += html_note(note);
   }
   return html;

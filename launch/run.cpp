@@ -96,6 +96,13 @@ void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& 
   for (const auto& [place, shares] : summary.fan_out)
     for (size_t experts = 0; experts < shares.size(); ++experts)
       metrics.fan_out[str(place, "/", experts)] = shares[experts];
+  for (const auto& [router, counted] : summary.predictions) {
+    if (counted.counts[PredictionCounts::kPairs] == 0) continue;
+    metrics.prediction_loss = metrics.prediction_loss.value_or(0) + counted.loss();
+    metrics.prediction_accuracy[router] = counted.accuracy();
+    if (const auto precision = counted.precision()) metrics.prediction_precision[router] = *precision;
+    if (const auto recall = counted.recall()) metrics.prediction_recall[router] = *recall;
+  }
   for (UnitKind kind : {UnitKind::mixed, UnitKind::text}) {
     const int64_t units = kind == UnitKind::mixed ? config_.loader.mixed_units : config_.loader.text_units;
     if (units > 0) metrics.passes[name_of(kind)] = loader_.sampler().passes(kind, step + 1);

@@ -128,15 +128,24 @@ class LayerNumbers {
   std::map<std::string, double>& numbers_;
 };
 
+std::string prediction_key(const std::string& router, size_t count) {
+  return str("prediction ", router, " ", count);
+}
+
 double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
 
 }  // namespace
 
-StepStatistics::StepStatistics(const Transformer& model, const Vocabulary& vocabulary)
+StepStatistics::StepStatistics(const Transformer& model, const ModelConfig& config,
+                               const Vocabulary& vocabulary)
     : model_(model), vocabulary_(vocabulary) {
+  if (config.auxiliary_routers) auxiliary_ = router_names(config);
   for (const char* name : {"rows", "flops", "output_squares"}) zeros_[name] = 0;
   for (size_t modality = 0; modality < kModalities; ++modality)
     zeros_["nll/" + name_of_modality(modality)] = 0;
+  for (const std::string& router : auxiliary_)
+    for (size_t count = 0; count < PredictionCounts::kCounts; ++count)
+      zeros_[prediction_key(router, count)] = 0;
   for_each_depth_router(model_, [&](const DepthRouter& router) {
     for (size_t modality = 0; modality < kModalities; ++modality)
       for (const char* what : {"depth tokens", "depth taken"})
@@ -166,6 +175,11 @@ void StepStatistics::add(const Batch& batch, const Loss& loss, const Rows& rows,
   const double output_norm = norm_of(*rows.output);
   numbers.at("output_squares") = output_norm * output_norm / static_cast<double>(batch.tokens.count());
   add_routing(rows, numbers);
+  for (const std::string& router : auxiliary_) {
+    const PredictionCounts counted = count_prediction(rows.record->predictions.at(router));
+    for (size_t count = 0; count < PredictionCounts::kCounts; ++count)
+      numbers.at(prediction_key(router, count)) = counted.counts[count];
+  }
   std::vector<double>& leaf = leaves_.emplace_back();
   for (const auto& [name, number] : numbers) leaf.push_back(number);
 }
@@ -233,6 +247,9 @@ StepSummary StepStatistics::total(const StepPlan& plan, Communicator& world) {
   summary.flops = sums.at("flops");
   summary.output_norm = std::sqrt(sums.at("output_squares") / static_cast<double>(plan.leaves));
   summarize_routing(sums, summary);
+  for (const std::string& router : auxiliary_)
+    for (size_t count = 0; count < PredictionCounts::kCounts; ++count)
+      summary.predictions[router].counts[count] = sums.at(prediction_key(router, count));
   return summary;
 }
 

@@ -11,6 +11,7 @@
 #include "autograd/functions.h"
 #include "data/batch.h"
 #include "data/loader.h"
+#include "launch/prediction_counts.h"
 #include "layers/transformer.h"
 #include "parallel/communicator.h"
 
@@ -31,6 +32,7 @@ struct StepSummary {
   std::map<std::string, double> depth;  ///< by modality: share of the tokens that entered the block
   std::map<std::string, double>
       cutoff;  ///< by routed expert, and "block/depth": least score that was taken, mean over leaves
+  std::map<std::string, PredictionCounts> predictions;  ///< by router, of models with auxiliary routers
 };
 
 /// Sums by column over leaves in the canonical tree.  Leaf l is row l / ranks of rank l % ranks; each row has width numbers.
@@ -40,7 +42,7 @@ std::vector<double> sum_over_leaves(const std::vector<std::vector<double>>& rows
 
 class StepStatistics {
  public:
-  StepStatistics(const Transformer& model, const Vocabulary& vocabulary);
+  StepStatistics(const Transformer& model, const ModelConfig& config, const Vocabulary& vocabulary);
 
   /// One micro-batch of this rank, in order of its leaves; rows.record and rows.output hold what the model left.
   void add(const Batch& batch, const Loss& loss, const Rows& rows, const Ledger& ledger);
@@ -55,6 +57,7 @@ class StepStatistics {
 
   const Transformer& model_;
   Vocabulary vocabulary_;
+  std::vector<std::string> auxiliary_;       ///< names of routers that have an auxiliary one
   Numbers zeros_;                            ///< every number of a leaf, by name
   std::vector<std::vector<double>> leaves_;  ///< a row of numbers per leaf of this rank
 };

@@ -11,6 +11,7 @@
 #include "launch/doctor.h"
 #include "launch/engines.h"
 #include "launch/evaluate.h"
+#include "launch/generate.h"
 #include "launch/inspect.h"
 #include "launch/inspect_step.h"
 #include "launch/prepare.h"
@@ -19,6 +20,7 @@
 #include "launch/tokenize_images.h"
 #include "launch/train.h"
 #include "launch/train_image_tokenizer.h"
+#include "launch/train_routers.h"
 #include "launch/upcycle.h"
 #include "launch/version.h"
 #include "runtime/log.h"
@@ -37,6 +39,7 @@ constexpr const char* kFooter =
     "  tessera train launch/configs/demo_1t1i.json steps=100\n"
     "  mpirun -n 2 tessera train launch/configs/demo_1t1i.json steps=100      the same bits, on two ranks\n"
     "  tessera evaluate --run runs/demo_1t1i\n"
+    "  tessera generate runs/demo_1t1i --text \"red heart\" --begin-image --out generated\n"
     "  tessera report runs/demo_1t1i --out report.html";
 
 /// A training: load() gives its config from file and overrides, on every rank, since ranks may see different files.
@@ -150,6 +153,66 @@ struct ImageCommands {
   }
 };
 
+struct GenerateCommand {
+  CLI::App* command;
+  GenerateOptions options;
+
+  explicit GenerateCommand(CLI::App& app)
+      : command(
+            app.add_subcommand("generate", "go on with prompts of text and pictures, in text and pictures")) {
+    const auto number = [&]<class T>(const char* name, T& value, const char* meaning, double least,
+                                     double most) {
+      command->add_option(name, value, meaning)
+          ->capture_default_str()
+          ->check(CLI::Range(static_cast<T>(least), static_cast<T>(most)));
+    };
+    command->add_option("run", options.run, "run folder; its latest checkpoint is used")->required();
+    command->add_option("--out", options.out, "folder for page.md, replies.jsonl and images")->required();
+    text_ = part("--text", texts_, "text of the prompt; --text and --image may come several times, in order");
+    image_ = part("--image", images_, "PNG or JPEG file of the prompt");
+    command->add_option("--prompts", options.prompts, "instead: a manifest with a prompt per line");
+    command->add_option("--data", options.data, "dataset folder with the tokenizers (default: the run's)");
+    command->add_flag("--begin-image", options.begin_image, "the reply begins with a picture");
+    number("--images", options.images, "pictures of a reply, at most", 0, 1e6);
+    number("--max-tokens", options.max_tokens, "tokens of a reply, 0 = as many as there is room for", 0, 1e9);
+    number("--context", options.context, "tokens of prompt and reply, 0 = as in training", 0, 1e9);
+    command->add_option("--stop", options.stop, "a reply ends before this text; may come several times");
+    number("--temperature", options.sampling.temperature,
+           "logits are divided by it; 0 = always the likeliest", 0, 1e3);
+    number("--top-p", options.sampling.top_p, "of the likeliest tokens with this much probability", 0, 1);
+    number("--repetition-penalty", options.sampling.repetition_penalty, "of text seen before, 1 = none", 1,
+           1e3);
+    number("--text-guidance", options.text_guidance, "of pictures by text, 1 = none", 0, 1e3);
+    number("--image-guidance", options.image_guidance, "of pictures by pictures, 1 = none", 0, 1e3);
+    command
+        ->add_option("--routing", options.routing, "of experts (default: auxiliary routers, else thresholds)")
+        ->check(CLI::IsMember({"thresholds", "auxiliary_routers"}));
+    command->add_option("--seed", options.seed, "of the draws")->capture_default_str();
+    number("--threads", options.threads, "compute threads, 0 = one per processor", 0, 1024);
+    command->add_option("--device", options.device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}));
+  }
+
+  int run() {
+    size_t text = 0, image = 0;
+    for (const CLI::Option* given : command->parse_order()) {
+      if (given == text_) options.prompt.push_back({false, texts_[text++]});
+      if (given == image_) options.prompt.push_back({true, images_[image++]});
+    }
+    return run_process(1, [&](Communicator& world) {
+      return device_usable(world, options.device) ? run_generate(options, world) : kExitUsage;
+    });
+  }
+
+ private:
+  /// One value at a time, so that the order of several is known.
+  CLI::Option* part(const char* name, std::vector<std::string>& values, const char* meaning) {
+    return command->add_option(name, values, meaning)->allow_extra_args(false);
+  }
+
+  CLI::Option *text_, *image_;
+  std::vector<std::string> texts_, images_;
+};
+
 /// What is wrong with the command line, in one sentence.
 std::string usage_problem(const CLI::App& app, int argc, char** argv, const CLI::ParseError& error) {
   std::vector<std::string> commands;
@@ -205,6 +268,18 @@ int run(int argc, char** argv) {
       ->add_option("--reinitialise", upcycle.reinitialise, "share of each clone's hidden units to draw anew")
       ->check(CLI::Range(0.0, 1.0));
 
+  CLI::App* routers_command = app.add_subcommand(
+      "train-routers",
+      "teach auxiliary routers what the routers of a trained model do, so that it routes causally");
+  TrainRoutersOptions routers;
+  routers_command->add_option("source", routers.source, "run folder; its latest checkpoint is used")
+      ->required();
+  routers_command
+      ->add_option("settings", routers.overrides,
+                   "key=value on top of the run's config, e.g. out=runs/4t4i_causal steps=1200 "
+                   "schedule.peak=1e-3; default: a tenth more steps")
+      ->required();
+
   CLI::App* inspect_command =
       app.add_subcommand("inspect", "say what is in a dataset, shard, checkpoint or run");
   std::string inspect_path;
@@ -232,6 +307,7 @@ int run(int argc, char** argv) {
   doctor_command->add_option("folder", doctor_folder, "where runs will be written");
   doctor_command->add_flag("--json", doctor_json, "for machines");
 
+  GenerateCommand generate_command(app);
   ImageCommands image_commands(app);
 
   app.add_subcommand("version", "print version and build");
@@ -243,7 +319,8 @@ int run(int argc, char** argv) {
     return fail_process(usage_problem(app, argc, argv, error), kExitUsage);
   }
 
-  for (const CLI::App* command : {prepare_command, upcycle_command, inspect_command, report_command})
+  for (const CLI::App* command :
+       {prepare_command, upcycle_command, generate_command.command, inspect_command, report_command})
     TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
                   " runs as one process: start it without mpirun");
   if (const std::optional<int> code = image_commands.run()) return *code;
@@ -263,6 +340,9 @@ int run(int argc, char** argv) {
       return device_usable(world, evaluate.device) ? run_evaluate(evaluate, world) : kExitUsage;
     });
   if (upcycle_command->parsed()) return run_upcycle(upcycle);
+  if (routers_command->parsed())
+    return run_process(1, [&](Communicator& world) { return train_routers(routers, world); });
+  if (generate_command.command->parsed()) return generate_command.run();
   if (step_command->parsed()) return run_inspect_step(step);
   if (inspect_command->parsed()) {
     if (inspect_path.empty())

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "launch/format.h"
 #include "launch/learned_tokenizer.h"
 #include "launch/progress.h"
 #include "runtime/json.h"
@@ -25,11 +26,6 @@ std::vector<int32_t> parse_codes(const std::string& line) {
   return codes;
 }
 
-std::string picture_name(size_t number) {
-  const std::string digits = std::to_string(number);
-  return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits + ".png";
-}
-
 }  // namespace
 
 void tokenize_images(const TokenizeImagesOptions& options) {
@@ -50,10 +46,10 @@ void decode_images(const DecodeImagesOptions& options) {
   const std::unique_ptr<ImageTokenizer> tokenizer = open_image_tokenizer(options.tokenizer);
   std::ifstream in(options.codes);
   TESSERA_CHECK(in, options.codes, ": cannot be opened");
-  std::vector<std::vector<uint8_t>> pictures;
+  std::vector<Image> pictures;
   for (std::string line; std::getline(in, line);) {
     try {
-      pictures.push_back(encode_png(tokenizer->decode(parse_codes(line))));
+      pictures.push_back(tokenizer->decode(parse_codes(line)));
     } catch (const Error& error) {
       throw Error(str(options.codes, " line ", pictures.size() + 1, ": ", error.what()));
     }
@@ -63,8 +59,7 @@ void decode_images(const DecodeImagesOptions& options) {
   std::filesystem::create_directories(options.out, failure);
   TESSERA_CHECK(!failure, options.out, ": cannot be made: ", failure.message());
   for (size_t i = 0; i < pictures.size(); ++i)
-    replace_file(options.out + "/" + picture_name(i),
-                 {reinterpret_cast<const char*>(pictures[i].data()), pictures[i].size()});
+    write_png(options.out + "/" + zero_padded(static_cast<int64_t>(i), 5) + ".png", pictures[i]);
 }
 
 }  // namespace tessera

@@ -29,6 +29,13 @@ std::unique_ptr<Loader> open_loader(const Config& config, Communicator& world, S
   return loader;
 }
 
+/// What does not learn becomes constant.
+void choose_trained(Transformer& model, bool trains_model) {
+  for_each_parameter(model, "", [&](const std::string&, Parameter& parameter) {
+    parameter.trained = is_auxiliary(parameter) != trains_model;
+  });
+}
+
 /// By block; collective.
 std::map<std::string, double> router_gradient_norms(Transformer& model, const Shards& shards) {
   std::vector<std::string> places;
@@ -57,9 +64,11 @@ int train(const Config& config, Communicator& world) {
   Transformer model(config.model);
   const ShardOptions sharding{config.compute_dtype(), config.reshard_after_forward};
   Shards shards = shard(model, engines.ranks(), stream, sharding, seed, config.model.deviation);
+  const bool trains_model = config.trained == "model";
+  choose_trained(model, trains_model);
   AdamW optimizer = adamw_over(shards.pieces(), config.adamw);
   Run run(config, {shards.pieces(), &optimizer}, *loader, engines, world);  // restores the latest checkpoint
-  StepStatistics statistics(model, loader->dataset().vocabulary());
+  StepStatistics statistics(model, config.model, loader->dataset().vocabulary());
   loader->start(run.first_step(), world.rank(), world.size());
 
   bool running = run.first_step() < run.last_step();
@@ -79,10 +88,12 @@ int train(const Config& config, Communicator& world) {
       Tensor output;
       rows.record = &routings;
       rows.output = &output;
-      rows.noise = RouterNoise{seed, step, batch.leaf};
+      if (trains_model) rows.noise = RouterNoise{seed, step, batch.leaf};
       Tape tape;  // everything below is recorded
       const Loss loss = cross_entropy(model(rows), batch.targets.to(stream), scale, config.z_loss);
-      tape.backward(loss.total);  // gathers, reduces and frees as it goes
+      const Var objective =
+          trains_model ? loss.total : prediction_loss(routings, 1.0f / static_cast<float>(plan.leaves));
+      tape.backward(objective);  // gathers, reduces and frees as it goes
       statistics.add(batch, loss, rows, tape.ledger());
     }
     shards.finish_step();

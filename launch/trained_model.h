@@ -22,6 +22,10 @@ class TrainedModel {
   Transformer& model() { return model_; }
   Shards& shards() { return shards_; }
 
+  /// folder, or where it is empty that of the data which the model was trained on.
+  const std::string& data_folder(const std::string& folder) const;
+  /// Throws Error when the dataset's vocabulary is not the model's.
+  DatasetIndex read_data_index(const std::string& folder) const;
   /// Opens a dataset: the one the model was trained on when folder is empty.  Throws Error when its vocabulary is not the
   /// model's.
   TokenDataset open_data(const std::string& folder, const std::string& split) const;

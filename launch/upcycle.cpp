@@ -129,7 +129,8 @@ class Upcycling {
   std::optional<Learned> descend(const Parameter& parameter) {
     const auto found = seed_.find(parameter.name);
     if (found == seed_.end()) {
-      TESSERA_CHECK(parameter.name.ends_with(".router"), "upcycle: the seed has no ", parameter.name);
+      TESSERA_CHECK(parameter.name.ends_with(".router") || is_auxiliary(parameter),
+                    "upcycle: the seed has no ", parameter.name);
       return {};
     }
     used_.insert(parameter.name);
@@ -179,23 +180,32 @@ double loss_on(Transformer& model, const Batch& batch, Stream stream) {
   return loss.total.value().to_vector<float>()[0];
 }
 
-Config new_config(const SavedRun& saved, const UpcycleOptions& options) {
-  Config config = saved.state.config;
+}  // namespace
+
+namespace {
+
+/// Whether the thresholds of one model are those of the other.
+bool same_but_for_auxiliary_routers(ModelConfig a, ModelConfig b) {
+  a.auxiliary_routers = b.auxiliary_routers = false;
+  return to_json(a) == to_json(b);
+}
+
+}  // namespace
+
+Config upcycled_config(const SavedRun& seed, const UpcycleOptions& options) {
+  Config config = seed.state.config;
   config.out.clear();
   Json json = to_json(config);
   override_settings(options.overrides, json);
   from_json(json, "command line", config);
-  check(config.model);
+  check(config);
   TESSERA_CHECK(!config.out.empty(), "out: name the folder of the upcycled run, e.g. out=runs/4t4i");
-  TESSERA_CHECK(!latest_checkpoint(config.out), "out: ", config.out, " holds a checkpoint already");
-  TESSERA_CHECK(config.steps > saved.step, "steps: the seed has done ", saved.step,
+  TESSERA_CHECK(config.steps > seed.step, "steps: the seed has done ", seed.step,
                 " steps, so the whole run must have more, got ", config.steps);
-  config.schedule.first_step = saved.step;
-  if (options.moments == "reset") config.adamw.first_step = saved.step;
+  config.schedule.first_step = seed.step;
+  if (options.moments == "reset") config.adamw.first_step = seed.step;
   return config;
 }
-
-}  // namespace
 
 Upcycled upcycle(const UpcycleOptions& options, Communicator& world) {
   const std::optional<std::string> checkpoint = latest_checkpoint(options.source);
@@ -204,7 +214,8 @@ Upcycled upcycle(const UpcycleOptions& options, Communicator& world) {
   const Stream stream = engine.stream();
   TrainedModel seed(*checkpoint, world, stream);
   SavedRun saved = read_saved_run(*checkpoint);
-  const Config config = new_config(saved, options);
+  const Config config = upcycled_config(saved, options);
+  TESSERA_CHECK(!latest_checkpoint(config.out), "out: ", config.out, " holds a checkpoint already");
   const TokenDataset dataset = seed.open_data(config.data, "train");
   const Loader loader(dataset, config.loader, static_cast<uint64_t>(config.seed), stream);
   const Batch batch = read_batch(dataset, loader.sampler().micro_batch(saved.step, 0),
@@ -221,7 +232,7 @@ Upcycled upcycle(const UpcycleOptions& options, Communicator& world) {
   const double after = loss_on(model, batch, stream);
 
   saved.state.config = config;
-  saved.state.thresholds = {};
+  if (!same_but_for_auxiliary_routers(seed.config().model, config.model)) saved.state.thresholds = {};
   std::filesystem::create_directories(config.out);
   save_checkpoint(config.out, saved.step, {shards.pieces(), &optimizer}, to_json(saved.state), world);
   write_json(config.out + "/config.json", to_json(saved.state.config));

@@ -2,7 +2,7 @@
 // `tessera upcycle`: a trained model becomes the seed of one with more experts.
 //
 //   every expert is a clone of the source's network for the same modalities: dense -> NtMi, 1t1i -> NtMi, either with +shared
-//   routers are new; every other parameter is copied
+//   routers, and auxiliary routers that the source lacks, are new; every other parameter is copied
 //   the learning-rate schedule starts anew; the data goes on at the next sample
 //
 // Source: MoMa (arXiv 2407.21770), 2.5; Komatsuzaki et al., Sparse upcycling (arXiv 2212.05055); partial re-initialisation:
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/run_state.h"
 #include "parallel/communicator.h"
 
 namespace tessera {
@@ -31,6 +32,9 @@ struct Upcycled {
   std::string out;
   double seed_loss = 0, loss = 0;  ///< of both models on the next micro-batch, nats per scored target
 };
+
+/// The config of the new run: the seed's with overrides, and what starts anew.  Throws Error when it does not fit the seed.
+Config upcycled_config(const SavedRun& seed, const UpcycleOptions& options);
 
 /// Writes a run folder whose first checkpoint is the upcycled model, at the step of the seed: `tessera train
 /// OUT/config.json` goes on from it.  The difference of the two losses is the jump: rounding and epsilon where all tokens

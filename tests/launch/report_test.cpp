@@ -21,7 +21,8 @@ constexpr const char* kEvaluation =
   "text": {"tokens": 1200, "nats": 4.25, "unigram": 6.5, "bigram": 5.125},
   "image": {"tokens": 800, "nats": 3.5, "unigram": 5.0, "bigram": 4.0},
   "image_plain": {"tokens": 0, "nats": null, "unigram": 0, "bigram": 0},
-  "causal": {"text": {"nats": 4.5}, "image": {"nats": 3.75}, "image_plain": {"nats": null}}})";
+  "causal": {"thresholds": {"text": {"nats": 4.5}, "image": {"nats": 3.75}, "image_plain": {"nats": null}},
+             "auxiliary_routers": {"text": {"nats": 4.625}}}})";
 
 std::string make_run(const TemporaryFolder& folder, const std::string& name, int64_t steps) {
   const std::string path = folder / name;

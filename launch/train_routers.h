@@ -1,0 +1,28 @@
+#pragma once
+// `tessera train-routers`: auxiliary routers for a trained model, so that it routes causally.
+//
+// A run of its own goes on from the source's latest checkpoint, at the next sample: the model keeps its values, auxiliary
+// routers (layers/auxiliary_router.h) learn by binary cross-entropy what expert choice does in each micro-batch.  At its end it
+// is evaluated: loss by both causal ways to route, and accuracy, precision and recall of each router.
+//
+// Source: MoMa (arXiv 2407.21770), 2.4 and A.2.
+
+#include <string>
+#include <vector>
+
+#include "parallel/communicator.h"
+
+namespace tessera {
+
+struct TrainRoutersOptions {
+  std::string source;  ///< run folder; its latest checkpoint is used
+  /// key=value on top of the source's config: out at least.  Unless they say otherwise, steps are a tenth more than the source
+  /// has done, with a linear schedule that warms up over a fifth of them.
+  std::vector<std::string> overrides;
+};
+
+/// Collective.  Goes on where it stopped when out holds a checkpoint.  Returns the exit code.  Throws AgreedError when the source
+/// has no router to imitate, or anything fails as in training.
+int train_routers(const TrainRoutersOptions& options, Communicator& world);
+
+}  // namespace tessera
