@@ -4,11 +4,21 @@ BUILD := build/release
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
 .PHONY: demo test test-all check build bench sanitize verify-ranks format clean
+.PHONY: moma-study caption-match
 .PHONY: cuda-check cuda-mutants cuda-coverage kernel-report gpu-check
 
 demo: ## train a small model on real images and text, and write a report page
 	@cmake/install_dependencies.sh build
 	@launch/demo.sh
+
+moma-study: ## train five variants at equal operations with three seeds each on the demo's corpus, and compare them
+	@cmake/install_dependencies.sh build
+	@cmake --preset program >/dev/null
+	@cmake --build --preset program
+	@launch/moma_study.sh
+
+caption-match: ## generate pictures for held-out captions with the demo's model: do they fit their captions?
+	@launch/caption_match.sh
 
 test: ## build, and run unit tests, mpirun tests and a sample of the long gates
 	@cmake/install_dependencies.sh build test

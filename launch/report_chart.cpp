@@ -103,8 +103,8 @@ std::string grid(const Chart& chart, const Axis& x, const Axis& y) {
                kBottom + 20, "\">", format_count(tick), "</text>");
   svg += str("<line class=\"axis\" x1=\"", kLeft, "\" x2=\"", kRight, "\" y1=\"", kBottom, "\" y2=\"",
              kBottom, "\"/>");
-  return svg + str("<text class=\"tick\" text-anchor=\"end\" x=\"", kRight, "\" y=\"", kHeight - 6,
-                   "\">step</text>");
+  return svg + str("<text class=\"tick\" text-anchor=\"end\" x=\"", kRight, "\" y=\"", kHeight - 6, "\">",
+                   escape_html(chart.x_axis), "</text>");
 }
 
 std::string references(const Chart& chart, const Axis& y) {
@@ -179,7 +179,7 @@ std::string description(const Chart& chart) {
     const auto last = std::find_if(series.y.rbegin(), series.y.rend(), is_number);
     if (first == series.y.end()) continue;
     text += str(text.empty() ? "" : "; ", series.name, ": from ", format_value(*first, chart.format), " to ",
-                format_value(*last, chart.format), " over ", series.y.size(), " steps");
+                format_value(*last, chart.format), " over ", series.y.size(), " points");
   }
   return text + ".";
 }
@@ -229,11 +229,12 @@ std::string chart_figure(const Chart& chart) {
   if (values.empty()) return figure + "<p class=\"missing\">No value is recorded yet.</p></figure>";
 
   const Axis x = x_axis(chart), y = y_axis(chart, values);
-  figure += str("<svg viewBox=\"0 0 ", kWidth, " ", kHeight, "\" role=\"img\" aria-labelledby=\"", chart.id,
-                "-title ", chart.id, "-text\" data-format=\"", name_of(chart.format), "\" data-box=\"", kLeft,
-                " ", kRight, " ", kTop, " ", kBottom, "\" data-x=\"", x.least, " ", x.most, "\" data-y=\"",
-                str(y.least, " ", y.most), "\" data-log=\"", y.logarithmic, "\"><desc id=\"", chart.id,
-                "-text\">", escape_html(description(chart)), "</desc>");
+  figure +=
+      str("<svg viewBox=\"0 0 ", kWidth, " ", kHeight, "\" role=\"img\" aria-labelledby=\"", chart.id,
+          "-title ", chart.id, "-text\" data-format=\"", name_of(chart.format), "\" data-box=\"", kLeft, " ",
+          kRight, " ", kTop, " ", kBottom, "\" data-axis=\"", escape_html(chart.x_axis), "\" data-x=\"",
+          x.least, " ", x.most, "\" data-y=\"", str(y.least, " ", y.most), "\" data-log=\"", y.logarithmic,
+          "\"><desc id=\"", chart.id, "-text\">", escape_html(description(chart)), "</desc>");
   figure += grid(chart, x, y);
   const auto is_smoothed = [&](const ChartSeries& series) {
     return chart.smooth && series.y.size() >= kSmoothFrom;

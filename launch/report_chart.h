@@ -21,7 +21,8 @@ struct Chart {
   std::string title, axis;  ///< axis: what y is, with its unit
   ValueFormat format = ValueFormat::plain;
   bool from_zero = false;
-  bool smooth = false;  ///< a moving mean on top of the values, from 20 of them on
+  bool smooth = false;          ///< a moving mean on top of the values, from 20 of them on
+  std::string x_axis = "step";  ///< what x is
   std::vector<ChartSeries> series{};
   std::vector<std::pair<std::string, double>> references{};  ///< named levels, drawn as dashed lines
 };

@@ -150,7 +150,8 @@ for (const svg of document.querySelectorAll("figure.chart svg")) {
     const nearest = (points) => points.reduce(closer);
     const x = nearest(series.map((one) => nearest(one.points))).x;
     tip.replaceChildren();
-    add(tip, "div", "step " + Math.round(x0 + ((x - left) / (right - left)) * (x1 - x0)));
+    const at_x = Math.round(x0 + ((x - left) / (right - left)) * (x1 - x0));
+    add(tip, "div", svg.dataset.axis + " " + (at_x < 1e6 ? at_x : at_x.toExponential(2)));
     for (const one of series) {
       const point = nearest(one.points);
       if (Math.abs(point.x - x) > 1) continue;

@@ -6,6 +6,7 @@
 #include <iostream>
 #include <optional>
 
+#include "launch/caption_match.h"
 #include "launch/compare_image_tokenizers.h"
 #include "launch/config.h"
 #include "launch/doctor.h"
@@ -17,6 +18,7 @@
 #include "launch/prepare.h"
 #include "launch/process.h"
 #include "launch/report.h"
+#include "launch/study.h"
 #include "launch/tokenize_images.h"
 #include "launch/train.h"
 #include "launch/train_image_tokenizer.h"
@@ -300,6 +302,28 @@ int run(int argc, char** argv) {
   report_command->add_option("--data", report_data, "dataset folder, for sample pictures");
   report_command->add_option("--out", report_out, "HTML file to write");
 
+  CLI::App* study_command =
+      app.add_subcommand("study", "compare variants of a model over seeds: loss against operations");
+  std::vector<std::string> study_variants;
+  std::string study_out = "study";
+  study_command
+      ->add_option("variants", study_variants,
+                   "NAME=RUN,RUN,... with a run per seed; the first one is the baseline")
+      ->required();
+  study_command->add_option("--out", study_out, "path of the page and the JSON file, without extension");
+
+  CLI::App* match_command = app.add_subcommand(
+      "match-captions", "test whether generated pictures fit the captions they were made for");
+  CaptionMatchOptions match;
+  match_command->add_option("--replies", match.replies, "replies.jsonl of tessera generate")->required();
+  match_command
+      ->add_option("--references", match.references, "manifest of captioned pictures to look them up in")
+      ->required();
+  match_command->add_option("--out", match.out, "JSON file to write")->required();
+  match_command->add_option("--deals", match.deals, "random deals of pictures to prompts")
+      ->check(CLI::Range(1, 1 << 24));
+  match_command->add_option("--seed", match.seed, "of the deals");
+
   CLI::App* doctor_command =
       app.add_subcommand("doctor", "check launcher, MPI, processor, memory and file system");
   std::string doctor_folder = ".";
@@ -319,8 +343,8 @@ int run(int argc, char** argv) {
     return fail_process(usage_problem(app, argc, argv, error), kExitUsage);
   }
 
-  for (const CLI::App* command :
-       {prepare_command, upcycle_command, generate_command.command, inspect_command, report_command})
+  for (const CLI::App* command : {prepare_command, upcycle_command, generate_command.command, inspect_command,
+                                  report_command, study_command})
     TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
                   " runs as one process: start it without mpirun");
   if (const std::optional<int> code = image_commands.run()) return *code;
@@ -351,6 +375,14 @@ int run(int argc, char** argv) {
   }
   if (report_command->parsed()) {
     write_report(report_runs, report_data, report_out);
+    return kExitSuccess;
+  }
+  if (study_command->parsed()) {
+    write_study(study_variants, study_out);
+    return kExitSuccess;
+  }
+  if (match_command->parsed()) {
+    match_captions(match);
     return kExitSuccess;
   }
   if (doctor_command->parsed()) {

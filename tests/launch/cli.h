@@ -27,7 +27,8 @@ inline Words tessera_words(const Words& arguments) { return Words{TESSERA_PROGRA
 /// Lines of ours on stderr.  Progress is left out; where mpirun adds its own lines, only those with a mark of ours count.
 inline Words said_lines(const std::string& err, bool under_mpi) {
   static const std::regex progress(
-      "^((train|evaluate|tokenize|k-means|learned)  [0-9]|read .*: [0-9]|image codebook: [0-9]|vocabulary: "
+      "^((train|evaluate|generate|tokenize|k-means|learned)  [0-9]|read .*: [0-9]|image codebook: "
+      "[0-9]|vocabulary: "
       "|(train|validation): "
       "[0-9]).*");
   static const std::regex ours("^(rank [0-9]+: |error: |warning: ).*");

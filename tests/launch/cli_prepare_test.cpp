@@ -12,29 +12,6 @@ class CliPrepareTest : public CliCorpusTest {
   }
 };
 
-/// CRC-32 as in PNG (ISO 3309).
-uint32_t crc32(std::string_view bytes) {
-  uint32_t sum = ~0u;
-  for (char byte : bytes) {
-    sum ^= static_cast<uint8_t>(byte);
-    for (int bit = 0; bit < 8; ++bit) sum = (sum >> 1) ^ ((sum & 1) ? 0xedb88320u : 0u);
-  }
-  return ~sum;
-}
-
-std::string big_endian(uint32_t value) {
-  std::string bytes;
-  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift);
-  return bytes;
-}
-
-/// The same file, whose header claims another size and is whole otherwise.
-std::string with_size(std::string png, uint32_t width, uint32_t height) {
-  png.replace(16, 8, big_endian(width) + big_endian(height));  // signature 8, length 4, "IHDR" 4
-  png.replace(29, 4, big_endian(crc32(std::string_view(png).substr(12, 17))));
-  return png;
-}
-
 TEST_F(CliPrepareTest, MakesADatasetOnce) {
   expect_success(prepare_words());
   const FileTree first = file_tree(tokens_);

@@ -34,10 +34,11 @@ TEST_F(CliRunTest, TellsWhatItCanDo) {
     for (const std::string& part : parts)
       EXPECT_NE(result.out.find(part), std::string::npos) << "no \"" << part << "\" in\n" << result.out;
   };
-  says({"--help"},
-       {"prepare", "train", "evaluate", "upcycle", "inspect", "report", "doctor", "version",
-        "Exit codes: 0 success; 1 bad input", "2 the command line", "85 stopped by", "mpirun -n 2"});
-  for (const char* command : {"prepare", "train", "evaluate", "upcycle", "inspect", "report", "doctor"})
+  says({"--help"}, {"prepare", "train", "evaluate", "upcycle", "train-routers", "generate", "inspect",
+                    "report", "doctor", "version", "Exit codes: 0 success; 1 bad input", "2 the command line",
+                    "85 stopped by", "mpirun -n 2"});
+  for (const char* command : {"prepare", "train", "evaluate", "upcycle", "train-routers", "generate",
+                              "inspect", "report", "doctor"})
     says({command, "--help"}, {command});
   says({"train", "--keys"}, {"model.width = 256 [1, 1048576]", "schedule.peak", "steps between checkpoints"});
   says({"prepare", "--keys"}, {"image_share = 0.5 [0, 1]"});
@@ -92,7 +93,7 @@ TEST_F(CliRunTest, EvaluatesAndReports) {
       EXPECT_GT(result[part][model], 0.5) << part << model;
   }
   for (const char* part : {"overall", "text", "image", "text_given_image", "image_given_text"}) {
-    const Json &leaking = result[part], &causal = result["causal"][part];
+    const Json &leaking = result[part], &causal = result["causal"]["thresholds"][part];
     EXPECT_EQ(leaking["tokens"], causal["tokens"]) << part;
     EXPECT_NEAR(causal["perplexity"], std::exp(causal["nats"].get<double>()), 1e-6) << part;
     EXPECT_NEAR(causal["leak_bits"],

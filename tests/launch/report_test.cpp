@@ -147,7 +147,9 @@ TEST(Report, ShowsEvaluationBesideBaselines) {
   EXPECT_NE(page.find("<td>5.125</td><td>4.000</td><td>–</td>"), std::string::npos);
   EXPECT_NE(page.find("<td>1.23 M</td><td>30 k</td><td>200</td>"), std::string::npos);
   EXPECT_NE(page.find("leak the future"), std::string::npos);
-  EXPECT_NE(page.find("which see no later token: text 4.500, image 3.750 nats."), std::string::npos);
+  EXPECT_NE(page.find("thresholds of training, which see no later token: text 4.500, image 3.750 nats."),
+            std::string::npos);
+  EXPECT_NE(page.find("auxiliary routers, which see no later token: text 4.625 nats."), std::string::npos);
   EXPECT_NE(page.find("<th scope=\"row\">model.width</th><td>64</td><td>128</td>"), std::string::npos);
   EXPECT_EQ(page.find("<th scope=\"row\">model.layers</th>"), std::string::npos);
   EXPECT_NE(page.find("--strength:0.250\">25.0 %</td>"), std::string::npos);
