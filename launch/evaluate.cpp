@@ -228,7 +228,8 @@ void print(const Json& result) {
   print_parts(result, {"nats", "perplexity", "unigram", "bigram"});
   if (result["routing"] == "none") return;
   std::printf("model: routers chose among the tokens of a micro-batch, which leaks the future\n");
-  for (const auto& [way, causal] : result.value("causal", Json::object()).items()) {
+  const Json ways = result.value("causal", Json::object());
+  for (const auto& [way, causal] : ways.items()) {
     std::printf("\n%-26s %10s %10s %10s %10s\n", ("causal, by " + way).c_str(), "tokens", "model",
                 "perplexity", "leak, bits");
     print_parts(causal, {"nats", "perplexity", "leak_bits"});

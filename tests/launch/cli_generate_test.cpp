@@ -132,7 +132,7 @@ TEST_F(CliGenerateTest, RefusesPromptsThatItCannotRead) {
   refuses({"--prompts", prompts}, {
                                       prompts,
                                       "line 1",
-                                      "did you mean \"parts[0].text\"",
+                                      "unknown key \"parts[0].txt\"",
                                   });
   write_file(prompts, "\n");
   refuses({"--prompts", prompts}, {prompts, "holds no prompts"});
@@ -148,6 +148,13 @@ TEST_F(CliGenerateTest, RefusesModelsAndDataThatDoNotFit) {
   refuses({"--data", data_}, {data_, "ids"});
   refuses({"--data", folder_ / "missing"}, {folder_ / "missing"});
   refuses({"--context", "1"}, {"does not fit the context of 1"});
+  // A checkpoint whose tensors have another shape than its config says.
+  const std::string manifest = out_ + "/step_00000020/manifest.json";
+  std::string bytes = bytes_of_file(manifest);
+  const std::regex width("\"width\": *16");
+  ASSERT_TRUE(std::regex_search(bytes, width)) << bytes;
+  write_file(manifest, std::regex_replace(bytes, width, "\"width\": 32"));
+  refuses({}, {out_ + "/step_00000020"});
 }
 
 }  // namespace

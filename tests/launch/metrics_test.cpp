@@ -134,9 +134,10 @@ TEST(Metrics, TensorBoardHoldsTheSameScalars) {
 }
 
 TEST(Metrics, HeadlineSaysWhatIsThere) {
-  EXPECT_EQ(headline(sample(0)), "loss 3.250 text 4.500 image 2.125  4.1 k tokens/s");
+  EXPECT_EQ(headline(sample(0)), "loss 3.250 text 4.500 image 2.125 routers 0.250  4.1 k tokens/s");
   StepMetrics text_only = sample(0);
   text_only.loss_image.reset();
+  text_only.prediction_loss.reset();
   EXPECT_EQ(headline(text_only), "loss 3.250 text 4.500  4.1 k tokens/s");
 }
 

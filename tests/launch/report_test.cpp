@@ -95,7 +95,7 @@ TEST(Report, ChartBreaksItsLineAtAGap) {
       .id = "c", .title = "C", .axis = "nats", .series = {{"a", 0, {0, 1, 2, 3}, {1, 2, kNaN, 4}}}};
   const std::string figure = chart_figure(chart);
   EXPECT_EQ(occurrences(figure, "<polyline"), 2u);
-  EXPECT_NE(figure.find("a: from 1 to 4 over 4 steps"), std::string::npos);
+  EXPECT_NE(figure.find("a: from 1 to 4 over 4 points"), std::string::npos);
   EXPECT_NE(figure.find("data-log=\"0\""), std::string::npos);
 }
 

@@ -48,4 +48,36 @@ std::vector<CausalCase> causal_cases() {
   return all;
 }
 
+Values decoded_logits(Transformer& model, const TinyRows& tiny,
+                      const std::vector<std::vector<Piece>>& readings, KeyValueCache& cache, Stream stream) {
+  const auto vocab = static_cast<size_t>(model.head.layer.weight.shape[0]);
+  Values logits(tiny.host.tokens.size() * vocab);
+  for (const std::vector<Piece>& pieces : readings) {
+    std::vector<std::vector<int64_t>> documents;
+    std::vector<int32_t> tokens, positions;
+    std::vector<size_t> places;
+    std::vector<int64_t> sequences;
+    for (const auto& [sequence, begin, count] : pieces) {
+      documents.push_back({count});
+      sequences.push_back(sequence);
+      for (int64_t i = begin; i < begin + count; ++i) {
+        places.push_back(static_cast<size_t>(tiny.host.segments[static_cast<size_t>(sequence)] + i));
+        tokens.push_back(tiny.host.tokens[places.back()]);
+        positions.push_back(static_cast<int32_t>(i));
+      }
+    }
+    TinyRows part = with_tokens(tiny_rows(documents, Modalities::both, stream, 0), tokens);
+    part.rows.positions = Tensor::from(positions, {std::ssize(positions)}, stream);
+    part.rows.thresholds = tiny.rows.thresholds;
+    part.rows.by_prediction = tiny.rows.by_prediction;
+    part.rows.cache = &cache;
+    part.rows.sequences = sequences;
+    const std::vector<float> read = model(part.rows).value().to_vector<float>();
+    for (size_t row = 0; row < places.size(); ++row)
+      std::copy_n(read.begin() + static_cast<int64_t>(row * vocab), vocab,
+                  logits.begin() + static_cast<int64_t>(places[row] * vocab));
+  }
+  return logits;
+}
+
 }  // namespace tessera

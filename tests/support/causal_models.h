@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "layers/key_value_cache.h"
 #include "tests/support/tiny_model.h"
 
 namespace tessera {
@@ -23,5 +24,14 @@ struct CausalCase {
   std::string name;
 };
 std::vector<CausalCase> causal_cases();
+
+/// Some tokens of each of some sequences, and where they stand.
+struct Piece {
+  int64_t sequence, begin, count;
+};
+
+/// The logits of pieces that are read with a cache, in the order of the documents of tiny.
+Values decoded_logits(Transformer& model, const TinyRows& tiny,
+                      const std::vector<std::vector<Piece>>& readings, KeyValueCache& cache, Stream stream);
 
 }  // namespace tessera

@@ -17,7 +17,7 @@ struct CommandResult {
 
 class Command {
  public:
-  static constexpr std::chrono::minutes kUsualLimit{1};
+  static constexpr std::chrono::minutes kUsualLimit{5};  ///< sanitizers on a busy machine are slow
 
   /// Starts words[0], found along PATH, with its output going to files.  Throws Error when it cannot be started.
   explicit Command(const std::vector<std::string>& words);
