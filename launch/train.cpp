@@ -37,15 +37,18 @@ void choose_trained(Transformer& model, bool trains_model) {
 }
 
 /// By block; collective.
-std::map<std::string, double> router_gradient_norms(Transformer& model, const Shards& shards) {
+std::map<std::string, double> router_gradient_norms(const Transformer& model, const Shards& shards) {
   std::vector<std::string> places;
   std::vector<const Parameter*> routers;
-  for_each_parameter(model, "", [&](const std::string& path, const Parameter& parameter) {
-    if (!path.ends_with(".router")) return;
-    const std::string block = path.substr(7, path.find('.', 7) - 7);  // after "blocks."
-    places.push_back(path.ends_with(".depth.router") ? block + "/depth" : block);
-    routers.push_back(&parameter);
-  });
+  const auto add = [&](const std::string& place, const Parameter& router) {
+    places.push_back(place);
+    routers.push_back(&router);
+  };
+  for (size_t block = 0; block < model.blocks.size(); ++block) {
+    if (const auto& depth = model.blocks[block].depth) add(str(block, "/depth"), depth->layer.router);
+    const auto* experts = std::get_if<Sharded<MixtureOfExperts>>(&model.blocks[block].feed_forward);
+    if (experts && experts->layer.router) add(str(block), *experts->layer.router);
+  }
   const std::vector<double> norms = shards.gradient_norms(routers);
   std::map<std::string, double> by_place;
   for (size_t i = 0; i < places.size(); ++i) by_place[places[i]] = norms[i];

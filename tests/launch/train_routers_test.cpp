@@ -11,6 +11,7 @@
 #include "parallel/checkpoint.h"
 #include "tests/data/temporary_folder.h"
 #include "tests/support/run_results.h"
+#include "tests/support/tiny_run.h"
 
 namespace tessera {
 namespace {
@@ -19,23 +20,12 @@ class TrainRoutersTest : public testing::Test {
  protected:
   TrainRoutersTest() {
     write_synthetic_dataset(folder_ / "data", 7);
-    config_.data = folder_ / "data";
+    config_ = tiny_run(folder_ / "data", "2t2i");
     config_.out = folder_ / "seed";
     config_.steps = 8;
-    config_.threads = 1;
-    config_.model.vocab = 64;
-    config_.model.width = 32;
-    config_.model.layers = 2;
-    config_.model.heads = 2;
-    config_.model.hidden = 48;
-    config_.model.feed_forward = {"2t2i"};
     config_.model.depth_capacity = {1, 0.5};
     config_.model.router_noise = true;
     config_.loader.micro_batches = 5;  // not a multiple of 2 or 4 ranks
-    config_.loader.mixed_units = 2;
-    config_.loader.text_units = 1;
-    config_.schedule.warmup = 2;
-    config_.schedule.peak = 3e-3f;
   }
 
   void train_model() const {

@@ -8,6 +8,7 @@
 #include "launch/run_state.h"
 #include "parallel/checkpoint.h"
 #include "tests/support/run_results.h"
+#include "tests/support/tiny_run.h"
 
 namespace tessera {
 namespace {
@@ -26,22 +27,10 @@ class TrainTest : public testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   Config config(const std::string& feed_forward) const {
-    Config config;
-    config.data = (folder_ / "data").string();
+    Config config = tiny_run((folder_ / "data").string(), feed_forward);
     config.steps = 12;
     config.save_every = 100;
-    config.threads = 1;
-    config.model.vocab = 64;
-    config.model.width = 32;
-    config.model.layers = 2;
-    config.model.heads = 2;
-    config.model.hidden = 48;
-    config.model.feed_forward = {feed_forward};
     config.loader.micro_batches = 5;  // not a multiple of 2, 3 or 4 ranks
-    config.loader.mixed_units = 2;
-    config.loader.text_units = 1;
-    config.schedule.warmup = 2;
-    config.schedule.peak = 3e-3f;
     return config;
   }
 

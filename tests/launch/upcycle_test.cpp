@@ -11,6 +11,7 @@
 #include "launch/trained_model.h"
 #include "parallel/checkpoint.h"
 #include "tests/data/temporary_folder.h"
+#include "tests/support/tiny_run.h"
 
 namespace tessera {
 namespace {
@@ -22,21 +23,9 @@ class UpcycleTest : public testing::Test {
   UpcycleTest() { write_synthetic_dataset(folder_ / "data", 7); }
 
   Config config(const std::string& feed_forward) const {
-    Config config;
-    config.data = folder_ / "data";
+    Config config = tiny_run(folder_ / "data", feed_forward);
     config.steps = kSteps;
-    config.threads = 1;
-    config.model.vocab = 64;
-    config.model.width = 32;
-    config.model.layers = 2;
-    config.model.heads = 2;
-    config.model.hidden = 48;
-    config.model.feed_forward = {feed_forward};
     config.loader.micro_batches = 2;
-    config.loader.mixed_units = 2;
-    config.loader.text_units = 1;
-    config.schedule.warmup = 2;
-    config.schedule.peak = 3e-3f;
     return config;
   }
 
