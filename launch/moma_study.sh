@@ -32,7 +32,8 @@ for variant in "${variants[@]}"; do
     echo "== $variant, seed $seed"
     read -ra settings <<<"${model[$variant]}"
     "${mpirun[@]}" "$tessera" train launch/configs/study.json data="$tokens" out="$run" seed="$seed" steps="$steps" "${settings[@]}" >/dev/null
-    [ "$run/evaluation.json" -nt "$run/config.json" ] || "${mpirun[@]}" "$tessera" evaluate --run "$run" >/dev/null
+    checkpoints=("$run"/step_*)
+    [ "$run/evaluation.json" -nt "${checkpoints[-1]}" ] || "${mpirun[@]}" "$tessera" evaluate --run "$run" >/dev/null
     runs+=${runs:+,}$run
   done
   study+=("$variant=$runs")

@@ -7,6 +7,7 @@
 #include "tests/data/temporary_folder.h"
 #include "tests/support/op_check.h"
 #include "tests/support/run_results.h"
+#include "tests/support/tiny_run.h"
 
 namespace tessera {
 namespace {
@@ -28,19 +29,10 @@ TEST_F(GpuTest, OpsMatchDoublePrecision) {
 TEST_F(GpuTest, TrainsLikeTheProcessor) {
   const TemporaryFolder folder;
   write_synthetic_dataset(folder / "data", 7);
-  Config config;
-  config.data = folder / "data";
+  Config config = tiny_run(folder / "data", "2t2i");
   config.steps = 60;
-  config.threads = 1;
-  config.model.vocab = 64;
-  config.model.width = 32;
-  config.model.layers = 2;
-  config.model.heads = 2;
-  config.model.hidden = 48;
-  config.model.feed_forward = {"2t2i"};
-  config.loader.mixed_units = 2;
+  config.loader.text_units = 0;
   config.schedule.warmup = 4;
-  config.schedule.peak = 3e-3f;
   std::vector<double> last;
   for (const char* device : {"cpu", "cuda"}) {
     config.device = device;
