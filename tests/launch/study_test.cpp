@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "launch/metrics.h"
@@ -29,7 +30,11 @@ TEST(Study, SavingFactorIsTheRatioOfOperationsToTheSameLoss) {
   EXPECT_NEAR(*saving_factor(baseline, falling_run(0.05, 0.5e9), "loss_text"), 2, 1e-9);
   EXPECT_NEAR(*saving_factor(baseline, falling_run(0.10, 1e9), "loss_text"), 40 / (38.5 / 2 + 1), 1e-9);
   EXPECT_NEAR(*saving_factor(baseline, falling_run(0.025, 1e9), "loss_text"), (38.5 / 2 + 1) / 40, 1e-9);
-  EXPECT_FALSE(saving_factor(baseline, falling_run(-0.05, 1e9), "loss_text"));
+  EXPECT_NEAR(*saving_factor(baseline, falling_run(-0.05, 1e9), "loss_text"), 1.0 / 40,
+              1e-9);  // it got worse
+  ReportRun diverged = baseline;
+  diverged.columns["loss_text"].assign(40, std::nan(""));
+  EXPECT_FALSE(saving_factor(baseline, diverged, "loss_text"));
 }
 
 class StudyFiles : public testing::Test {
@@ -45,6 +50,8 @@ class StudyFiles : public testing::Test {
                      .loss_text = loss,
                      .loss_image = loss,
                      .flops = 1000000,
+                     .expert_load = {},
+                     .unrouted = {},
                      .passes = {}});
     }
     const Json part{{"tokens", 10}, {"nats", 5.5 - slope}, {"unigram", 6.0}, {"bigram", 5.0}};
