@@ -365,7 +365,9 @@ int run(int argc, char** argv) {
     });
   if (upcycle_command->parsed()) return run_upcycle(upcycle);
   if (routers_command->parsed())
-    return run_process(1, [&](Communicator& world) { return train_routers(routers, world); });
+    return run_training(
+        [&] { return routers_config(routers); },
+        [&](const Config& config, Communicator& world) { return train_routers(routers, config, world); });
   if (generate_command.command->parsed()) return generate_command.run();
   if (step_command->parsed()) return run_inspect_step(step);
   if (inspect_command->parsed()) {

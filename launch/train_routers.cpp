@@ -2,17 +2,22 @@
 
 #include <algorithm>
 
-#include "launch/engines.h"
 #include "launch/evaluate.h"
-#include "launch/process.h"
 #include "launch/train.h"
 #include "launch/upcycle.h"
+#include "parallel/agree.h"
 #include "parallel/checkpoint.h"
 
 namespace tessera {
 namespace {
 
 constexpr int64_t kShare = 10;  ///< one step for so many of the source
+
+SavedRun read_source(const TrainRoutersOptions& options) {
+  const std::optional<std::string> checkpoint = latest_checkpoint(options.source);
+  TESSERA_CHECK(checkpoint, options.source, ": holds no checkpoint to train routers for");
+  return read_saved_run(*checkpoint);
+}
 
 /// Auxiliary routers are what upcycling adds here.
 UpcycleOptions upcycling_of(const TrainRoutersOptions& options, const SavedRun& saved) {
@@ -28,20 +33,18 @@ UpcycleOptions upcycling_of(const TrainRoutersOptions& options, const SavedRun& 
 
 }  // namespace
 
-int train_routers(const TrainRoutersOptions& options, Communicator& world) {
-  Config config;
+Config routers_config(const TrainRoutersOptions& options) {
+  const SavedRun saved = read_source(options);
+  TESSERA_CHECK(saved.state.config.model.routes_by_rank(), options.source,
+                ": the model has no router that sees later tokens: it is causal already");
+  return upcycled_config(saved, upcycling_of(options, saved));
+}
+
+int train_routers(const TrainRoutersOptions& options, const Config& config, Communicator& world) {
   agree(world, [&] {
-    const std::optional<std::string> checkpoint = latest_checkpoint(options.source);
-    TESSERA_CHECK(checkpoint, options.source, ": holds no checkpoint to train routers for");
-    const SavedRun saved = read_saved_run(*checkpoint);
-    TESSERA_CHECK(saved.state.config.model.routes_by_rank(), options.source,
-                  ": the model has no router that sees later tokens: it is causal already");
-    const UpcycleOptions upcycling = upcycling_of(options, saved);
-    config = upcycled_config(saved, upcycling);
-    if (world.rank() == 0 && !latest_checkpoint(config.out)) upcycle(upcycling, *solo_communicator());
+    if (world.rank() == 0 && !latest_checkpoint(config.out))
+      upcycle(upcycling_of(options, read_source(options)), *solo_communicator());
   });
-  require_same(world, "the resolved config", flat_settings(to_json(config)));
-  if (!device_usable(world, config.device)) return kExitUsage;
   if (const int code = train(config, world)) return code;
   return run_evaluate(
       {.run = config.out, .data = "", .units = 0, .threads = config.threads, .device = config.device}, world);

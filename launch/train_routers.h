@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/config.h"
 #include "parallel/communicator.h"
 
 namespace tessera {
@@ -21,8 +22,11 @@ struct TrainRoutersOptions {
   std::vector<std::string> overrides;
 };
 
-/// Collective.  Goes on where it stopped when out holds a checkpoint.  Returns the exit code.  Throws AgreedError when the source
-/// has no router to imitate, or anything fails as in training.
-int train_routers(const TrainRoutersOptions& options, Communicator& world);
+/// The config of the run.  Throws Error when the source holds no checkpoint or has no router to imitate, or a setting is wrong.
+Config routers_config(const TrainRoutersOptions& options);
+
+/// Collective.  config: of routers_config(), the same on all ranks.  Goes on where it stopped when config.out holds a
+/// checkpoint.  Returns the exit code.  Throws AgreedError as in training.
+int train_routers(const TrainRoutersOptions& options, const Config& config, Communicator& world);
 
 }  // namespace tessera

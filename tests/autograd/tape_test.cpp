@@ -249,9 +249,10 @@ TEST_F(TapeTest, AParameterSaysWhyItCannotBeUsed) {
 
 TEST_F(TapeTest, TheLedgerCountsFunctions) {
   Tape tape;
-  const Var y = matmul(zeros({3, 4}), zeros({5, 4}));
+  const auto tracked = [&](Shape shape) { return tape.leaf(zeros(shape), [](Tensor) {}); };
+  const Var y = matmul(tracked({3, 4}), zeros({5, 4}));
   add(y, y);
-  const Var heads = zeros({7, 2, 4});
+  const Var heads = tracked({7, 2, 4});
   attention(heads, heads, heads, std::vector<int64_t>{0, 5, 7});
   const auto& by_op = tape.ledger().by_op();
   ASSERT_EQ(by_op.size(), 3u);
@@ -268,21 +269,37 @@ TEST_F(TapeTest, TheLedgerCountsFunctions) {
   EXPECT_TRUE(tape.ledger().by_label().empty());
 }
 
+TEST_F(TapeTest, ConstantsCostNoBackward) {
+  Tape tape;
+  Parameter weight({5, 4});
+  weight.name = "weight";
+  weight.trained = false;
+  weight.value = zeros({5, 4});
+  const std::vector<std::string> labels{"text/0"};
+  const Tape::Labels in_force(labels);
+  const std::vector<int64_t> offsets{0, 3};
+  EXPECT_FALSE(matmul(zeros({3, 4}), weight, offsets).tracked());
+  EXPECT_EQ(tape.ledger().total().forward_flops, 2 * 3 * 4 * 5);
+  EXPECT_EQ(tape.ledger().total().backward_flops, 0);
+  EXPECT_EQ(tape.ledger().by_label().at("text/0").backward_flops, 0);
+  weight.trained = true;
+  EXPECT_TRUE(matmul(zeros({3, 4}), weight, offsets).tracked());
+  EXPECT_EQ(tape.ledger().by_label().at("text/0").backward_flops, 2 * 2 * 3 * 4 * 5);
+}
+
 TEST_F(TapeTest, LabelsSplitGroupedProducts) {
   Tape tape;
   const std::vector<std::string> outer_labels{"all"}, labels{"text/0", "image/0", "image/1"};
   const std::vector<int64_t> offsets{0, 4, 4, 9}, whole{0, 9};
+  const Var x = tape.leaf(zeros({9, 2}), [](Tensor) {});
   const Tape::Labels outer(outer_labels);
   {
     const Tape::Labels inner(labels);
-    matmul(zeros({9, 2}), zeros({3, 5, 2}), offsets);
-    matmul(zeros({9, 2}), zeros({5, 2}));  // one group of everything has no part of its own
-    EXPECT_EQ(error_of([&] {
-                matmul(zeros({9, 2}), zeros({1, 5, 2}), whole);
-              }),
-              "matmul: 3 labels for 1 groups");
+    matmul(x, zeros({3, 5, 2}), offsets);
+    matmul(x, zeros({5, 2}));  // one group of everything has no part of its own
+    EXPECT_EQ(error_of([&] { matmul(x, zeros({1, 5, 2}), whole); }), "matmul: 3 labels for 1 groups");
   }
-  matmul(zeros({9, 2}), zeros({1, 5, 2}), whole);
+  matmul(x, zeros({1, 5, 2}), whole);
   const auto& parts = tape.ledger().by_label();
   EXPECT_EQ(parts.at("text/0").forward_flops, 4 * 2 * 2 * 5);
   EXPECT_EQ(parts.at("image/0").flops(), 0);

@@ -79,6 +79,21 @@ TEST_F(CliRunTest, InspectsDatasetsShardsCheckpointsAndRuns) {
   EXPECT_NE(damaged.out.find("PROBLEM: " + file), std::string::npos) << damaged.out;
 }
 
+TEST_F(CliRunTest, TrainsRoutersOnAnyRanks) {
+  train();
+  const auto words = [&](const std::string& run, const std::string& setting) {
+    return tessera_words({"train-routers", out_, "out=" + (folder_ / run), "steps=8", setting});
+  };
+  expect_success(words("alone", "keep=2"));
+  const auto alone = result(folder_ / "alone");
+  expect_success(under_mpirun(2, words("processes", "keep=2")));
+  EXPECT_EQ(result(folder_ / "processes"), alone);
+  expect_success(words("threads", "thread_ranks=3"));
+  EXPECT_EQ(result(folder_ / "threads"), alone);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "threads/evaluation.json"));
+  expect_refusal(words("alone", "trianed=model"), 1, {"trianed", "did you mean \"trained\""});
+}
+
 TEST_F(CliRunTest, EvaluatesAndReports) {
   train();
   const Words evaluate = tessera_words({"evaluate", "--run", out_});

@@ -35,7 +35,8 @@ class TrainRoutersTest : public testing::Test {
   std::string train_routers_on(int ranks, const std::string& name, std::vector<std::string> overrides) const {
     overrides.push_back("out=" + (folder_ / name));
     run_ranks(ranks, [&](Communicator& world) {
-      EXPECT_EQ(train_routers({config_.out, overrides}, world), 0);
+      const TrainRoutersOptions options{config_.out, overrides};
+      EXPECT_EQ(train_routers(options, routers_config(options), world), 0);
     });
     return folder_ / name;
   }
@@ -115,16 +116,14 @@ TEST_F(TrainRoutersTest, RefusesAModelThatIsCausalAlready) {
   config_.model.feed_forward = {"1t1i"};
   config_.model.depth_capacity = {1};
   train_model();
-  run_ranks(1, [&](Communicator& world) {
-    EXPECT_EQ(message_of([&] {
-                train_routers({config_.out, {"out=" + (folder_ / "routers")}}, world);
-              }),
-              config_.out + ": the model has no router that sees later tokens: it is causal already");
-    EXPECT_EQ(message_of([&] {
-                train_routers({folder_ / "nothing", {"out=x"}}, world);
-              }),
-              (folder_ / "nothing") + ": holds no checkpoint to train routers for");
-  });
+  EXPECT_EQ(message_of([&] {
+              routers_config({config_.out, {"out=" + (folder_ / "routers")}});
+            }),
+            config_.out + ": the model has no router that sees later tokens: it is causal already");
+  EXPECT_EQ(message_of([&] {
+              routers_config({folder_ / "nothing", {"out=x"}});
+            }),
+            (folder_ / "nothing") + ": holds no checkpoint to train routers for");
   EXPECT_FALSE(std::filesystem::exists(folder_ / "routers"));
 }
 
