@@ -186,9 +186,9 @@ std::string description(const Chart& chart) {
 
 }  // namespace
 
-std::vector<double> moving_mean(const std::vector<double>& values) {
+std::vector<double> moving_mean(const std::vector<double>& values, int64_t windows) {
   const auto count = static_cast<int64_t>(values.size());
-  const int64_t half = std::max<int64_t>(3, count / 40) / 2;
+  const int64_t half = std::max<int64_t>(3, count / windows) / 2;
   std::vector<double> means(values.size(), std::numeric_limits<double>::quiet_NaN());
   for (int64_t at = 0; at < count; ++at) {
     if (!std::isfinite(values[static_cast<size_t>(at)])) continue;

@@ -1,6 +1,7 @@
 #pragma once
 // Line charts as SVG, readable without script; the page's script adds a read-out under the pointer.
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,9 +33,9 @@ struct Chart {
 /// by the least and the greatest value of each of 1000 stretches.
 std::string chart_figure(const Chart& chart);
 
-/// Mean over the finite values of a window of max(3, n / 40) points around each, shorter at the ends; NaN
+/// Mean over the finite values of a window of max(3, n / windows) points around each, shorter at the ends; NaN
 /// stays NaN.
-std::vector<double> moving_mean(const std::vector<double>& values);
+std::vector<double> moving_mean(const std::vector<double>& values, int64_t windows = 40);
 
 /// At most count + 1 round numbers (1, 2 or 5 times a power of ten) that lie in [least, most].
 std::vector<double> round_ticks(double least, double most, int count);

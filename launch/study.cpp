@@ -29,6 +29,12 @@ std::vector<double> operations(const ReportRun& run) {
   return sums;
 }
 
+/// Without the noise of single steps: narrower windows let the baseline pass its own last loss long before its end.
+std::vector<double> smooth(const ReportRun& run, const std::string& column) {
+  constexpr int64_t kWindows = 4;
+  return moving_mean(run.columns.at(column), kWindows);
+}
+
 /// Operations at which smoothed losses first are at a level, between steps by proportion; none when they never are.
 std::optional<double> reached(const std::vector<double>& flops, const std::vector<double>& losses,
                               double level) {
@@ -80,7 +86,7 @@ Row row_of(const StudyVariant& variant, const StudyVariant& baseline) {
     const std::string title = measure.title;
     const auto held_out = [&measure](const ReportRun& run) { return run.evaluation->parts.at(measure.part); };
     add(title + " training",
-        [&](const ReportRun& run, size_t) { return moving_mean(run.columns.at(measure.column)).back(); });
+        [&](const ReportRun& run, size_t) { return smooth(run, measure.column).back(); });
     add(title + " held out", [&](const ReportRun& run, size_t) { return held_out(run).nats; });
     for (const char* way : {"thresholds", "auxiliary_routers"})
       add(title + " causal, " + way, [&](const ReportRun& run, size_t) -> std::optional<double> {
@@ -194,8 +200,7 @@ std::vector<StudyVariant> read_study(const std::vector<std::string>& variants) {
 std::optional<double> saving_factor(const ReportRun& baseline, const ReportRun& run,
                                     const std::string& column) {
   const std::vector<double> of_baseline = operations(baseline), of_run = operations(run);
-  const std::vector<double> losses = moving_mean(run.columns.at(column)),
-                            baseline_losses = moving_mean(baseline.columns.at(column));
+  const std::vector<double> losses = smooth(run, column), baseline_losses = smooth(baseline, column);
   if (const auto at = reached(of_run, losses, baseline_losses.back())) return of_baseline.back() / *at;
   if (const auto at = reached(of_baseline, baseline_losses, losses.back())) return *at / of_run.back();
   return {};

@@ -7,8 +7,8 @@
 //
 // Saving factor of a variant: the operations of the whole baseline run over those at which the variant first has the baseline's
 // last loss.  A variant that never gets there counts the other way round: the operations at which the baseline had the
-// variant's last loss over those of the whole variant, a number below 1.  Both by moving means (launch/report_chart.h), seed by
-// seed.  Source: MoMa (arXiv 2407.21770), 3.2, eta.
+// variant's last loss over those of the whole variant, a number below 1.  Both by means over a quarter of the steps (an eighth at the
+// end), seed by seed.  The factor of the baseline itself, 1 but for noise, says how far the others can be trusted.  Source: MoMa (arXiv 2407.21770), 3.2, eta.
 //
 // Training losses come from routing that sees later tokens, where routers compare tokens; losses by thresholds stand beside.
 
