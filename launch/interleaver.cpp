@@ -70,9 +70,10 @@ std::string Interleaver::text_in_hand() const {
 }
 
 bool Interleaver::cut_at_stop() {
-  if (state_ != State::text) return false;
+  if (state_ != State::text || options_.stop.empty()) return false;
+  const std::string text = text_in_hand();
   size_t at = std::string::npos;
-  for (const std::string& stop : options_.stop) at = std::min(at, text_in_hand().find(stop));
+  for (const std::string& stop : options_.stop) at = std::min(at, text.find(stop));
   if (at == std::string::npos) return false;
   // Pieces go as a whole: all that reach past the beginning of the stop string.
   while (text_in_hand().size() > at) reply_.tokens.pop_back();

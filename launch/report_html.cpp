@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "launch/report_style.h"
+#include "runtime/error.h"
 
 namespace tessera {
 namespace {
@@ -70,6 +71,14 @@ std::string png_url(const std::string& bytes) {
 std::string html_section(const std::string& id, const std::string& title, const std::string& content) {
   return "<section aria-labelledby=\"" + id + "\"><h2 id=\"" + id + "\">" + title + "</h2>" + content +
          "</section>\n";
+}
+
+std::string html_legend(const std::vector<std::string>& names) {
+  std::string html = "<ul class=\"legend\">";
+  for (size_t i = 0; i < names.size(); ++i)
+    html += str("<li class=\"run-", i % 6, "\"><span class=\"swatch\"></span><span>", escape_html(names[i]),
+                "</span></li>");
+  return html + "</ul>";
 }
 
 std::string html_note(const std::string& html) { return "<p class=\"note\">" + html + "</p>"; }

@@ -2,6 +2,7 @@
 // Pieces of HTML for the report page.
 
 #include <string>
+#include <vector>
 
 namespace tessera {
 
@@ -14,6 +15,9 @@ std::string png_url(const std::string& bytes);
 
 /// A section with a heading; id is unique on the page, title and content are HTML.
 std::string html_section(const std::string& id, const std::string& title, const std::string& content);
+
+/// Colours and names of runs, in the order of their colours; names are plain text.
+std::string html_legend(const std::vector<std::string>& names);
 
 /// A paragraph of class "note", or "missing" for what is not there.
 std::string html_note(const std::string& html);

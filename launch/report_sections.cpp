@@ -18,11 +18,9 @@ constexpr struct {
 } kParts[] = {{"text", "Text"}, {"image", "Image"}, {"image_plain", "Image, plain patches"}};
 
 std::string legend(const std::vector<ReportRun>& runs) {
-  std::string html = "<ul class=\"legend\">";
-  for (size_t i = 0; i < runs.size(); ++i)
-    html += str("<li class=\"run-", i % 6, "\"><span class=\"swatch\"></span><span>",
-                escape_html(runs[i].name), "</span></li>");
-  return html + "</ul>";
+  std::vector<std::string> names;
+  for (const ReportRun& run : runs) names.push_back(run.name);
+  return html_legend(names);
 }
 
 std::optional<double> training_flops_per_token(const ReportRun& run) {

@@ -121,10 +121,9 @@ ChartSeries curve_of(const StudyVariant& variant, size_t color, const char* colu
 }
 
 std::string page_of(const std::vector<StudyVariant>& variants, const std::vector<Row>& rows) {
-  std::string legend = "<ul class=\"legend\">", charts = "<div class=\"charts\">";
-  for (size_t i = 0; i < variants.size(); ++i)
-    legend += str("<li class=\"run-", i % 6, "\"><span class=\"swatch\"></span><span>",
-                  escape_html(variants[i].name), "</span></li>");
+  std::vector<std::string> names;
+  for (const StudyVariant& variant : variants) names.push_back(variant.name);
+  std::string charts = "<div class=\"charts\">";
   for (const Measure& measure : kMeasures) {
     Chart chart{.id = measure.column,
                 .title = std::string(measure.title) + " loss",
@@ -155,7 +154,7 @@ std::string page_of(const std::vector<StudyVariant>& variants, const std::vector
   return html_page(
       "Tessera study",
       "<header><p class=\"kicker\">Tessera study</p><h1>Loss against operations</h1></header>" +
-          html_section("curves", "Training loss by modality", legend + "</ul>" + charts + "</div>") +
+          html_section("curves", "Training loss by modality", html_legend(names) + charts + "</div>") +
           html_section("numbers", "Numbers", html_note(note) + table + "</tbody></table></div>"));
 }
 

@@ -344,7 +344,7 @@ int run(int argc, char** argv) {
   }
 
   for (const CLI::App* command : {prepare_command, upcycle_command, generate_command.command, inspect_command,
-                                  report_command, study_command})
+                                  report_command, study_command, match_command})
     TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
                   " runs as one process: start it without mpirun");
   if (const std::optional<int> code = image_commands.run()) return *code;

@@ -21,17 +21,20 @@ class InPlace : public testing::TestWithParam<DType> {
   Tensor vector(const char* name) const { return uniform_tensor(name, {shape[1]}, GetParam(), stream); }
   Tensor output() const { return Tensor::empty(shape, GetParam(), stream); }
   Tensor statistics(Shape of_rows) const { return uniform_tensor("statistics", of_rows, DType::f32, stream); }
+
+  /// A function of two inputs may write onto the first or the second.
+  void expect_onto_either(void (*function)(const Tensor&, const Tensor&, const Tensor&, Stream)) const {
+    const Tensor a = input("a"), b = input("b"), y = output();
+    function(a, b, y, stream);
+    const Tensor onto_a = copy_of(a), onto_b = copy_of(b);
+    function(onto_a, b, onto_a, stream);
+    function(a, onto_b, onto_b, stream);
+    EXPECT_TRUE(same_bits(onto_a, y));
+    EXPECT_TRUE(same_bits(onto_b, y));
+  }
 };
 
-TEST_P(InPlace, Add) {
-  const Tensor a = input("a"), b = input("b"), y = output();
-  add(a, b, y, stream);
-  const Tensor onto_a = copy_of(a), onto_b = copy_of(b);
-  add(onto_a, b, onto_a, stream);
-  add(a, onto_b, onto_b, stream);
-  EXPECT_TRUE(same_bits(onto_a, y));
-  EXPECT_TRUE(same_bits(onto_b, y));
-}
+TEST_P(InPlace, Add) { expect_onto_either(add); }
 
 TEST_P(InPlace, SigmoidBackward) {
   const Tensor y = input("y"), dy = input("dy"), dx = output();
@@ -40,15 +43,7 @@ TEST_P(InPlace, SigmoidBackward) {
   EXPECT_TRUE(same_bits(dy, dx));
 }
 
-TEST_P(InPlace, Subtract) {
-  const Tensor a = input("a"), b = input("b"), y = output();
-  subtract(a, b, y, stream);
-  const Tensor onto_a = copy_of(a), onto_b = copy_of(b);
-  subtract(onto_a, b, onto_a, stream);
-  subtract(a, onto_b, onto_b, stream);
-  EXPECT_TRUE(same_bits(onto_a, y));
-  EXPECT_TRUE(same_bits(onto_b, y));
-}
+TEST_P(InPlace, Subtract) { expect_onto_either(subtract); }
 
 TEST_P(InPlace, Negate) {
   const Tensor x = input("x"), y = output();
