@@ -11,7 +11,7 @@ namespace tessera {
 namespace {
 
 constexpr const char* kShardSchema = "tessera.shard";
-constexpr int64_t kShardVersion = 1;
+constexpr int64_t kShardVersion = 2;
 
 bool fits_u16(const Vocabulary& vocabulary) { return vocabulary.size() <= 65536; }
 
@@ -27,6 +27,14 @@ PerModality count_targets(const Unit& unit, const Vocabulary& vocabulary) {
   PerModality counts{};
   for (int32_t target : targets)
     if (target >= 0) ++counts[static_cast<size_t>(vocabulary.modality_of(target))];
+  return counts;
+}
+
+/// Tokens of one unit by modality, without padding.
+PerModality count_tokens(const Unit& unit, const Vocabulary& vocabulary) {
+  PerModality counts{};
+  for (int32_t id : unit.tokens)
+    if (id != Vocabulary::kPad) ++counts[static_cast<size_t>(vocabulary.modality_of(id))];
   return counts;
 }
 
@@ -88,7 +96,7 @@ namespace {
 
 /// The arrays of one shard, as they go to the file.
 struct ShardArrays {
-  std::vector<int32_t> tokens, documents, images, targets;
+  std::vector<int32_t> tokens, documents, images, token_counts, targets;
   std::vector<uint8_t> modality;
   std::vector<int64_t> unit_documents{0};
 
@@ -98,6 +106,7 @@ struct ShardArrays {
     documents.insert(documents.end(), unit.documents.begin(), unit.documents.end());
     unit_documents.push_back(std::ssize(documents));
     images.push_back(static_cast<int32_t>(count_images(unit, vocabulary)));
+    for (int64_t count : count_tokens(unit, vocabulary)) token_counts.push_back(static_cast<int32_t>(count));
     for (int64_t count : count_targets(unit, vocabulary)) targets.push_back(static_cast<int32_t>(count));
   }
 
@@ -113,6 +122,7 @@ struct ShardArrays {
     file.write("/documents", documents);
     file.write("/unit_documents", unit_documents);
     file.write("/images", images);
+    file.write("/token_counts", {units, kModalities}, std::span<const int32_t>(token_counts));
     file.write("/targets", {units, kModalities}, std::span<const int32_t>(targets));
   }
 };
@@ -130,14 +140,10 @@ void check_unit(const Unit& unit, int64_t images, const DatasetIndex& index) {
 }
 
 void count_unit(const Unit& unit, const Vocabulary& vocabulary, SplitCounts& counts) {
-  for (int32_t id : unit.tokens) {
-    if (id == Vocabulary::kPad)
-      ++counts.pad_tokens;
-    else if (vocabulary.modality_of(id) == Modality::image)
-      ++counts.image_tokens;
-    else
-      ++counts.text_tokens;
-  }
+  const auto [text, image] = count_tokens(unit, vocabulary);
+  counts.text_tokens += text;
+  counts.image_tokens += image;
+  counts.pad_tokens += std::ssize(unit.tokens) - text - image;
   counts.images += count_images(unit, vocabulary);
 }
 
@@ -215,6 +221,7 @@ struct TokenDataset::Shard {
   hdf5::Dataset tokens;
   std::vector<int32_t> documents;
   std::vector<int64_t> unit_documents;
+  std::vector<int32_t> token_counts;
   std::vector<int32_t> targets;
   int64_t first_unit = 0;
   int64_t units = 0;
@@ -224,6 +231,7 @@ struct TokenDataset::Shard {
         tokens((check_attributes(file, attributes), file.dataset("/tokens"))),
         documents(file.read<int32_t>("/documents")),
         unit_documents(file.read<int64_t>("/unit_documents")),
+        token_counts(file.read<int32_t>("/token_counts")),
         targets(file.read<int32_t>("/targets")),
         first_unit(first),
         units(count) {
@@ -236,6 +244,7 @@ struct TokenDataset::Shard {
     expect(tokens.element() == (fits_u16(attributes.vocabulary) ? hdf5::Element::u16 : hdf5::Element::i32),
            "/tokens");
     expect(file.dataset("/modality").shape() == shape, "/modality");
+    expect(std::ssize(token_counts) == units * kModalities, "/token_counts");
     expect(std::ssize(targets) == units * kModalities, "/targets");
     expect(std::ssize(unit_documents) == units + 1 && unit_documents.front() == 0 &&
                unit_documents.back() == std::ssize(documents) &&
@@ -265,6 +274,15 @@ struct TokenDataset::Shard {
   }
 };
 
+namespace {
+
+/// From rows of one count per modality.
+void append_counts(const std::vector<int32_t>& rows, std::vector<PerModality>& counts) {
+  for (size_t i = 0; i < rows.size(); i += kModalities) counts.push_back({rows[i], rows[i + 1]});
+}
+
+}  // namespace
+
 TokenDataset::TokenDataset(const std::string& folder, const std::string& split)
     : folder_(folder), index_(read_index(folder)) {
   TESSERA_CHECK(index_.counts.contains(split), "dataset: ", folder, " has no split \"", split, "\"");
@@ -273,21 +291,29 @@ TokenDataset::TokenDataset(const std::string& folder, const std::string& split)
     const auto kind = static_cast<size_t>(kind_named(entry.kind, folder + "/index.json"));
     const auto shard = std::make_shared<const Shard>(folder + "/" + entry.file, attributes_of(index_, entry),
                                                      std::ssize(targets_[kind]), entry.units);
-    for (size_t i = 0; i < shard->targets.size(); i += kModalities)
-      targets_[kind].push_back({shard->targets[i], shard->targets[i + 1]});
+    append_counts(shard->token_counts, tokens_[kind]);
+    append_counts(shard->targets, targets_[kind]);
     shards_[kind].push_back(shard);
   }
 }
 
-const PerModality& TokenDataset::target_counts(UnitRef ref) const {
+void TokenDataset::require_unit(UnitRef ref) const {
   TESSERA_CHECK(0 <= ref.unit && ref.unit < units(ref.kind), "dataset: ", folder_, " has no unit ", ref,
                 ": there are ", units(ref.kind));
+}
+
+const PerModality& TokenDataset::token_counts(UnitRef ref) const {
+  require_unit(ref);
+  return tokens_[static_cast<size_t>(ref.kind)][static_cast<size_t>(ref.unit)];
+}
+
+const PerModality& TokenDataset::target_counts(UnitRef ref) const {
+  require_unit(ref);
   return targets_[static_cast<size_t>(ref.kind)][static_cast<size_t>(ref.unit)];
 }
 
 Unit TokenDataset::read(UnitRef ref) const {
-  TESSERA_CHECK(0 <= ref.unit && ref.unit < units(ref.kind), "dataset: ", folder_, " has no unit ", ref,
-                ": there are ", units(ref.kind));
+  require_unit(ref);
   const auto& shards = shards_[static_cast<size_t>(ref.kind)];
   const auto after =
       std::upper_bound(shards.begin(), shards.end(), ref.unit,

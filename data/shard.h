@@ -8,12 +8,14 @@
 //   SPLIT-KIND-NNNNN.h5    shards: units of one split (train, validation) and one kind (mixed, text)
 //
 // A shard, every array in one contiguous piece:
-//   /tokens          [units, length]     u16 when the vocabulary has at most 65536 ids, else i32
-//   /modality        [units, length] u8  Modality of each token
-//   /documents       [n] i32             row inside its unit where each document (or piece of one) starts,
-//   unit after unit /unit_documents  [units + 1] i64     unit u holds documents [unit_documents[u],
-//   unit_documents[u + 1]) /images          [units] i32         images in the unit /targets         [units,
-//   2] i32      scored targets of the unit by modality
+//   /tokens          [units, length]       u16 when the vocabulary has at most 65536 ids, else i32
+//   /modality        [units, length] u8    Modality of each token
+//   /documents       [n] i32               row inside its unit where each document (or piece of one) starts, unit
+//                                          after unit
+//   /unit_documents  [units + 1] i64       unit u holds documents [unit_documents[u], unit_documents[u + 1])
+//   /images          [units] i32           images in the unit
+//   /token_counts    [units, 2] i32        tokens of the unit by modality, without padding
+//   /targets         [units, 2] i32        scored targets of the unit by modality
 // with attributes schema, version, fingerprint, split, kind, length, codes_per_image, image_codes,
 // text_pieces. Padding at the end of a unit is a document of <pad> alone.
 
@@ -71,7 +73,7 @@ struct ShardEntry {
 /// index.json
 struct DatasetIndex {
   static constexpr const char* kSchema = "tessera.dataset";
-  static constexpr int64_t kVersion = 1;
+  static constexpr int64_t kVersion = 2;
 
   std::string schema = kSchema;
   int64_t version = kVersion;
@@ -147,16 +149,20 @@ class TokenDataset {
     return static_cast<int64_t>(targets_[static_cast<size_t>(kind)].size());
   }
 
+  /// Tokens of a unit by modality, without padding: a table in memory.
+  const PerModality& token_counts(UnitRef ref) const;
   /// Scored targets of a unit by modality: a table in memory.
   const PerModality& target_counts(UnitRef ref) const;
   Unit read(UnitRef ref) const;
 
  private:
   struct Shard;
+  void require_unit(UnitRef ref) const;
+
   std::string folder_;
   DatasetIndex index_;
   std::array<std::vector<std::shared_ptr<const Shard>>, kUnitKinds> shards_;
-  std::array<std::vector<PerModality>, kUnitKinds> targets_;
+  std::array<std::vector<PerModality>, kUnitKinds> tokens_, targets_;
 };
 
 /// Throws Error when a dataset's vocabulary is not the model's.

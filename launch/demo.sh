@@ -30,9 +30,7 @@ download() { data/sources/fetch_default_corpus.sh "$work"; }
 manifest() {
   [ -f "$work/manifest/default.jsonl" ] || python3 data/sources/default_corpus.py --root "$work/root" --out "$work/manifest"
 }
-dataset() {
-  [ -f "$work/tokens/index.json" ] || "$tessera" prepare launch/configs/demo_data.json manifest="$work/manifest/default.jsonl" out="$work/tokens"
-}
+dataset() { "$tessera" prepare launch/configs/demo_data.json manifest="$work/manifest/default.jsonl" out="$work/tokens"; }
 model() { "${mpirun[@]}" "$tessera" train "launch/configs/demo_$1.json" data="$work/tokens" out="$work/runs/$1"; }
 evaluation() { for run in 1t1i dense; do "${mpirun[@]}" "$tessera" evaluate --run "$work/runs/$run"; done; }
 # What the demo promises: held-out loss below the smoothed unigram by half a nat for text and one nat for textured patches.

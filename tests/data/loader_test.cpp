@@ -103,6 +103,10 @@ TEST_F(LoaderTest, BatchFollowsFromTheUnits) {
   EXPECT_EQ(rows_of(batch.rows[1].index), image);
   EXPECT_EQ(batch.rows[1].count, std::ssize(image));
   EXPECT_EQ(batch.target_counts, scored);
+  PerModality tokens_of{};
+  for (const UnitRef unit : units)
+    for (size_t m = 0; m < kModalities; ++m) tokens_of[m] += set.token_counts(unit)[m];
+  EXPECT_EQ(tokens_of, (PerModality{batch.rows[0].count, batch.rows[1].count}));
 }
 
 TEST_F(LoaderTest, ATextBatchHasNoImageRows) {

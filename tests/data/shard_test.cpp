@@ -59,6 +59,8 @@ TEST_F(ShardTest, UnitsComeBackFromSeveralFilesAndBothWidths) {
     EXPECT_EQ(last.tokens, (std::vector<int32_t>{0, 6, 4, 5, 2, 1}));
     EXPECT_EQ(last.documents, (std::vector<int32_t>{0, 5}));
     EXPECT_EQ(second.documents, (std::vector<int32_t>{0, 2}));
+    EXPECT_EQ(set.token_counts({UnitKind::mixed, 0}), (PerModality{5, 1}));
+    EXPECT_EQ(set.token_counts({UnitKind::mixed, 2}), (PerModality{4, 1})) << "without padding";
     EXPECT_EQ(set.target_counts({UnitKind::mixed, 0}), (PerModality{4, 1}));
     EXPECT_EQ(set.target_counts({UnitKind::mixed, 1}), (PerModality{3, 1}));
     EXPECT_EQ(set.target_counts({UnitKind::mixed, 2}), (PerModality{3, 1}));
@@ -78,13 +80,14 @@ TEST_F(ShardTest, UnitsComeBackFromSeveralFilesAndBothWidths) {
 TEST_F(ShardTest, FilesCarryWhatIsDocumented) {
   const hdf5::File file = hdf5::File::open(write(9, 1 << 20) + "/train-mixed-00000.h5");
   EXPECT_EQ(file.children("/"), (std::vector<std::string>{"documents", "images", "modality", "targets",
-                                                          "tokens", "unit_documents"}));
+                                                          "token_counts", "tokens", "unit_documents"}));
   EXPECT_EQ(file.dataset("/tokens").element(), hdf5::Element::u16);
   EXPECT_EQ(file.read<uint8_t>("/modality"),
             (std::vector<uint8_t>{0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0}));
   EXPECT_EQ(file.read<int32_t>("/documents"), (std::vector<int32_t>{0, 0, 2, 0, 5}));
   EXPECT_EQ(file.read<int64_t>("/unit_documents"), (std::vector<int64_t>{0, 1, 3, 5}));
   EXPECT_EQ(file.read<int32_t>("/images"), (std::vector<int32_t>{1, 1, 1}));
+  EXPECT_EQ(file.read<int32_t>("/token_counts"), (std::vector<int32_t>{5, 1, 5, 1, 4, 1}));
   EXPECT_EQ(file.attribute<std::string>("/", "fingerprint"), "f");
   EXPECT_EQ(file.attribute<int64_t>("/", "image_codes"), 1);
 }
@@ -109,9 +112,9 @@ TEST_F(ShardTest, RefusesWhatIsNotADataset) {
       "dataset: " + folder_ / "none" + " has no index.json: it is not a dataset made by `tessera prepare`");
   write(9, 1 << 20);
   EXPECT_EQ(refusal("test"), "dataset: " + folder_ / "set" + " has no split \"test\"");
-  change_index("\"version\": 1", "\"version\": 7");
+  change_index("\"version\": 2", "\"version\": 1");
   EXPECT_EQ(refusal(), "dataset: " + folder_ / "set/index.json" +
-                           " is not a tessera.dataset of version 1: prepare it again");
+                           " is not a tessera.dataset of version 2: prepare it again");
 }
 
 TEST_F(ShardTest, RefusesShardsThatAreMissingTruncatedOrOthers) {
@@ -133,7 +136,7 @@ TEST_F(ShardTest, RefusesShardsOfAnotherSchema) {
   const auto rewrite = [&](const std::string& schema, int64_t length, bool all) {
     hdf5::File file = hdf5::File::create(shard);
     file.set_attribute("/", "schema", schema);
-    file.set_attribute("/", "version", int64_t{1});
+    file.set_attribute("/", "version", int64_t{2});
     file.set_attribute("/", "fingerprint", std::string("f"));
     file.set_attribute("/", "split", std::string("train"));
     file.set_attribute("/", "kind", std::string("mixed"));
@@ -145,6 +148,7 @@ TEST_F(ShardTest, RefusesShardsOfAnotherSchema) {
       file.write("/tokens", {2, 6}, std::span<const uint16_t>(std::vector<uint16_t>(12)));
       file.write("/documents", std::vector<int32_t>{0, 0, 0});
       file.write("/unit_documents", std::vector<int64_t>{0, 1, 2, 3});
+      file.write("/token_counts", std::vector<int32_t>(6));
       file.write("/targets", std::vector<int32_t>(6));
     }
     file.close();

@@ -103,7 +103,7 @@ TEST_F(CliTest, RefusesDatasets) {
   refuses({shard, "No such file"});
   write_file(shard, whole);
   write_file(index, "{\"schema\": \"other\"}");
-  refuses({index, "is not a tessera.dataset of version 1"});
+  refuses({index, "is not a tessera.dataset of version 2"});
   write_file(index, whole_index.substr(0, whole_index.size() / 2));
   refuses({index, "not valid JSON at line"});
   std::filesystem::remove(index);
