@@ -98,6 +98,8 @@ class Checked final : public Communicator {
     inner_.barrier();
   }
 
+  void about(const std::string& purpose) override { inner_.about(purpose); }
+
  private:
   void agree(const Call& call) {
     const std::vector<std::byte> calls = all_gather_bytes(inner_, std::as_bytes(std::span(&call, 1)));

@@ -36,6 +36,10 @@ class Communicator {
   /// data of root on every rank.
   virtual void broadcast(Tensor data, int root) = 0;
   virtual void barrier() = 0;
+
+  /// What the collectives that follow are for, in words for people: "gather blocks.3.attention".  Holds until the next call;
+  /// empty: nothing in particular.  Costs nothing unless a decorator records it.
+  virtual void about(const std::string& purpose) { static_cast<void>(purpose); }
 };
 
 /// The same number of host values from every rank, in rank order.  For scalars: blocking.

@@ -102,6 +102,8 @@ class NcclCommunicator final : public Communicator {
 
   void barrier() override { host_.barrier(); }
 
+  void about(const std::string& purpose) override { host_.about(purpose); }
+
  private:
   /// Issues a collective on the communicator's stream; receive is whole for the stream that waits.
   template <class Issue>
