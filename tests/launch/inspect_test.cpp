@@ -149,7 +149,7 @@ TEST(Inspect, ShardHasArraysAndChecksThem) {
   const Inspection inspection = inspect(shard);
   EXPECT_EQ(inspection.code, 0) << inspection.text;
   EXPECT_EQ(inspection.json()["shard_split"], "train");
-  EXPECT_EQ(inspection.json()["arrays"].size(), 6u);
+  EXPECT_EQ(inspection.json()["arrays"].size(), 7u);
 
   const hdf5::File whole = hdf5::File::open(shard);
   hdf5::File wrong = hdf5::File::create(folder / "wrong.h5");
