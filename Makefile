@@ -3,7 +3,7 @@
 BUILD := build/release
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
-.PHONY: demo test test-all check build bench sanitize verify-ranks format clean
+.PHONY: demo test test-all check build bench sanitize verify-layouts format clean
 .PHONY: moma-study caption-match
 .PHONY: cuda-check cuda-mutants cuda-coverage kernel-report gpu-check
 
@@ -42,8 +42,8 @@ check: ## format, layering, sizes, build, fast tests
 bench: build ## every kernel and one training step, as fractions of this machine's limits
 	$(BUILD)/tessera_bench
 
-verify-ranks: build ## 1 to 4 ranks, processes and threads, give the same bits
-	$(BUILD)/launch_test --gtest_filter='VerifyRanks*'
+verify-layouts: build ## every mesh of 1 to 8 ranks, processes and threads, gives the bits of one rank
+	$(BUILD)/launch_test --gtest_filter='VerifyLayouts*'
 
 sanitize: ## fast tests under the address, undefined-behaviour and thread sanitizers
 	tests/sanitize.sh

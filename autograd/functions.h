@@ -40,7 +40,9 @@ Var cast(const Var& x, DType dtype);
 Var sigmoid(const Var& x);
 Var silu(const Var& x);  ///< x sigmoid(x)
 Var reshape(const Var& x, Shape shape);
-Var concat(std::span<const Var> parts);  ///< 1-D f32 end to end
+Var concat(std::span<const Var> parts);  ///< elements end to end: [sum of counts]
+/// Rows [offsets[i], offsets[i + 1]) of x [rows, width], which offsets cut into parts; views of x.
+std::vector<Var> split(const Var& x, RowOffsets offsets);
 
 /// Which rows go to which experts, as slots in expert order: slot s holds row index[s]; slots of expert e are
 /// [offsets[e], offsets[e + 1]).

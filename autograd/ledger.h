@@ -38,6 +38,13 @@ class Ledger {
   /// A part of a cost already added, under a label such as "text/3" (modality and expert).
   void add_part(const std::string& label, const Cost& cost) { by_label_[label] += cost; }
 
+  /// Adds all of another.
+  void add(const Ledger& other) {
+    total_ += other.total_;
+    for (const auto& [name, cost] : other.by_op_) by_op_[name] += cost;
+    for (const auto& [label, cost] : other.by_label_) by_label_[label] += cost;
+  }
+
   const Cost& total() const { return total_; }
   const std::map<std::string, Cost>& by_op() const { return by_op_; }
   const std::map<std::string, Cost>& by_label() const { return by_label_; }

@@ -6,8 +6,8 @@ namespace tessera {
 
 void Parameter::add_grad(const Tensor& gradient) {
   TESSERA_CHECK(grad, name, ": backward wrote a gradient but its shard group has made no room for it");
-  TESSERA_CHECK(gradient.dtype() == DType::f32 && gradient.shape() == shape, name, ": gradient must be f32 ",
-                shape, ", got ", gradient.dtype(), " ", gradient.shape());
+  TESSERA_CHECK(gradient.dtype() == DType::f32 && gradient.shape() == grad.shape(), name,
+                ": gradient must be f32 ", grad.shape(), ", got ", gradient.dtype(), " ", gradient.shape());
   if (has_grad) {
     kernels::add(grad, gradient, grad, grad.stream());
   } else {

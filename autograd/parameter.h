@@ -3,6 +3,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "autograd/tape.h"
 
@@ -15,15 +16,23 @@ struct Parameter {
   std::string name;  ///< dotted path, e.g. "blocks.3.attention.wq"; set by name_parameters
   Shape shape;
   Init init = Init::normal;
-  Tensor value;  ///< the compute copy, f32 or bf16; whole while its shard group is in use
-  Tensor grad;   ///< f32, same shape; set by the shard group, written by backward
+  bool by_expert = false;  ///< the first dimension counts experts, which may be dealt to ranks
+  Tensor
+      value;  ///< the compute copy, f32 or bf16; whole (or whole for the experts dealt to this rank) while its shard
+              ///< group is in use
+  Tensor grad;  ///< f32, value's shape; set by the shard group, written by backward
   bool trained =
       true;  ///< else a constant: nothing is recorded for its sake, and optimizers leave it as it is
   bool has_grad = false;    ///< backward has written grad
   bool room_taken = false;  ///< a rule writes its gradient to grad, or has done so
+  /// With experts dealt to ranks: itself again for the rows of a second, third, ... micro-batch, each with a gradient of its own,
+  /// since the canonical sum adds gradients micro-batch by micro-batch.  Set by the shard group.
+  std::vector<Parameter> again{};
 
   Parameter() = default;
   explicit Parameter(Shape sizes, Init start = Init::normal) : shape(sizes), init(start) {}
+
+  Parameter& of_leaf(size_t i) { return i == 0 ? *this : again.at(i - 1); }
 
   /// Norm weights and biases are vectors and are not decayed.
   bool decays() const { return shape.rank() > 1; }

@@ -1,8 +1,11 @@
 // Rules of functions that work element by element or only move data.
 #include "kernels/pointwise.h"
 
+#include <algorithm>
+
 #include "autograd/functions.h"
 #include "kernels/embedding.h"
+#include "kernels/fill.h"
 #include "kernels/swiglu.h"
 
 namespace tessera {
@@ -118,6 +121,28 @@ Var concat(std::span<const Var> parts) {
     begin += shape.count();
   }
   return record("concat", y, std::move(inputs), {.bytes = 2 * y.bytes()});
+}
+
+std::vector<Var> split(const Var& x, RowOffsets offsets) {
+  const int64_t width = x.shape()[1];
+  std::vector<Tensor> parts;
+  for (size_t i = 0; i + 1 < offsets.size(); ++i)
+    parts.push_back(x.value().slice(offsets[i] * width, {offsets[i + 1] - offsets[i], width}));
+  return record("split", std::move(parts), x,
+                [shape = x.shape(), width, kept = std::vector<int64_t>(offsets.begin(), offsets.end())](
+                    const std::vector<Tensor>& dys) {
+                  if (dys.size() == 1) return dys[0];
+                  const Tensor& any = *std::ranges::find_if(dys, [](const Tensor& dy) { return bool(dy); });
+                  Tensor dx = Tensor::empty(shape, any.dtype(), any.stream());
+                  for (size_t i = 0; i < dys.size(); ++i) {
+                    const Tensor room = dx.slice(kept[i] * width, {kept[i + 1] - kept[i], width});
+                    if (dys[i])
+                      copy(dys[i], room);
+                    else
+                      kernels::fill(room, 0, any.stream());
+                  }
+                  return dx;
+                });
 }
 
 }  // namespace tessera

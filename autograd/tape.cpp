@@ -1,5 +1,7 @@
 #include "autograd/tape.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "autograd/parameter.h"
@@ -20,6 +22,14 @@ Tape::Labels::~Labels() {
   if (Tape* tape = Tape::active()) tape->labels_ = outer_;
 }
 
+Tape::Unbooked::Unbooked() {
+  if (Tape* tape = Tape::active()) outer_ = std::exchange(tape->books_, false);
+}
+
+Tape::Unbooked::~Unbooked() {
+  if (Tape* tape = Tape::active()) tape->books_ = outer_;
+}
+
 Var Tape::track(Tensor value) {
   Var var(std::move(value));
   var.slot_ = static_cast<int>(gradients_.size());
@@ -33,6 +43,7 @@ void Tape::check_owner(const char* name, const Var& input) const {
 }
 
 void Tape::book(const char* name, Cost cost, bool tracked) {
+  if (!books_) return;
   if (!tracked) cost.backward_flops = 0;
   ledger_.add(name, cost);
 }
@@ -68,6 +79,20 @@ Var Tape::record(const char* name, Tensor output, std::vector<Var> inputs, Joint
   node.output = result.slot_;
   nodes_.push_back(std::move(node));
   return result;
+}
+
+std::vector<Var> Tape::record(const char* name, std::vector<Tensor> outputs, const Var& input,
+                              SplitGradFn gradient) {
+  check_owner(name, input);
+  if (!input.tracked()) return {outputs.begin(), outputs.end()};
+  std::vector<Var> results;
+  for (Tensor& output : outputs) results.push_back(track(std::move(output)));
+  nodes_.push_back({.name = name,
+                    .output = results.front().slot_,
+                    .outputs = static_cast<int>(results.size()),
+                    .inputs = {input.slot_},
+                    .split = std::move(gradient)});
+  return results;
 }
 
 Var Tape::leaf(Tensor value, std::function<void(Tensor)> sink) {
@@ -125,6 +150,13 @@ void Tape::backward(const Var& output, Tensor dy) {
 }
 
 void Tape::run(Node& node) {
+  if (node.split) {
+    const auto first = gradients_.begin() + node.output;
+    std::vector<Tensor> dys(std::make_move_iterator(first), std::make_move_iterator(first + node.outputs));
+    if (std::ranges::any_of(dys, [](const Tensor& dy) { return bool(dy); }))
+      accumulate(node.inputs[0], node.split(std::move(dys)));
+    return;
+  }
   const Tensor dy = std::move(gradients_[static_cast<size_t>(node.output)]);
   if (!dy) return;  // nothing downstream used this output
   if (node.sink) node.sink(dy);
@@ -147,6 +179,12 @@ Var record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn
   Tape* tape = Tape::active();
   return tape ? tape->record(name, std::move(output), std::move(inputs), std::move(gradients), cost)
               : Var(std::move(output));
+}
+
+std::vector<Var> record(const char* name, std::vector<Tensor> outputs, const Var& input,
+                        SplitGradFn gradient) {
+  if (Tape* tape = Tape::active()) return tape->record(name, std::move(outputs), input, std::move(gradient));
+  return {outputs.begin(), outputs.end()};
 }
 
 }  // namespace tessera

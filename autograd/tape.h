@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "autograd/ledger.h"
@@ -60,6 +61,10 @@ using GradFn = std::function<Tensor(const Tensor& dy)>;
 /// dL/d(inputs) in order, for functions whose backward is one fused kernel; an empty tensor stands for none.
 using JointGradFn = std::function<std::vector<Tensor>(const Tensor& dy)>;
 
+/// dL/d(input) as a function of dL/d(outputs), for functions with several outputs; an empty tensor stands for an output that
+/// nothing used, and at least one is not empty.
+using SplitGradFn = std::function<Tensor(std::vector<Tensor> dys)>;
+
 /// One input of a recorded function and the rule for its gradient.
 struct Wrt {
   Var input;
@@ -68,8 +73,26 @@ struct Wrt {
 
 class Tape {
  public:
-  Tape() : outer_(active_) { active_ = this; }
+  Tape() : Tape(false) {}
   ~Tape() { active_ = outer_; }
+
+  /// A tape on which a segment runs again in backward (autograd/recompute.h).
+  static Tape again() { return Tape(true); }
+  /// Whether what is recorded now is gone through backward at once, so that parameters which are whole may stay so.
+  bool runs_again() const { return runs_again_; }
+
+  /// While alive, nothing is recorded on this thread.
+  class [[nodiscard]] Pause {
+   public:
+    Pause() : paused_(std::exchange(active_, nullptr)) {}
+    ~Pause() { active_ = paused_; }
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
+
+   private:
+    Tape* paused_;
+  };
+
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
@@ -81,6 +104,8 @@ class Tape {
   Var record(const char* name, Tensor output, std::vector<Wrt> inputs, const Cost& cost);
   Var record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn gradients,
              const Cost& cost);
+  std::vector<Var> record(const char* name, std::vector<Tensor> outputs, const Var& input,
+                          SplitGradFn gradient);
 
   /// A tracked value whose gradient goes to sink when backward reaches it.
   Var leaf(Tensor value, std::function<void(Tensor gradient)> sink);
@@ -111,13 +136,29 @@ class Tape {
   };
   const std::vector<std::string>* labels() const { return labels_; }
 
+  /// While alive, functions book no costs.
+  class [[nodiscard]] Unbooked {
+   public:
+    Unbooked();
+    ~Unbooked();
+    Unbooked(const Unbooked&) = delete;
+    Unbooked& operator=(const Unbooked&) = delete;
+
+   private:
+    bool outer_ = true;
+  };
+
  private:
+  explicit Tape(bool runs_again) : outer_(std::exchange(active_, this)), runs_again_(runs_again) {}
+
   struct Node {
     const char* name = "";
-    int output = -1;
+    int output = -1;              ///< the first one
+    int outputs = 1;              ///< in consecutive slots
     std::vector<int> inputs{};    ///< slots; -1 where untracked
     std::vector<GradFn> rules{};  ///< one per input, or
-    JointGradFn joint{};          ///< one for all
+    JointGradFn joint{};          ///< one for all, or
+    SplitGradFn split{};          ///< one for the only input and all outputs
     std::function<void(Tensor)> sink{};
     std::function<void()> action{};
   };
@@ -129,16 +170,20 @@ class Tape {
 
   inline static thread_local Tape* active_ = nullptr;
   Tape* outer_;
+  bool runs_again_;
   std::vector<Node> nodes_;
   std::vector<Tensor> gradients_;  ///< by slot
   std::unordered_map<Parameter*, Var> parameters_;
   Ledger ledger_;
   const std::vector<std::string>* labels_ = nullptr;
+  bool books_ = true;
 };
 
 /// Records on the active tape, or returns a constant when there is none.
 Var record(const char* name, Tensor output, std::vector<Wrt> inputs, const Cost& cost = {});
 Var record(const char* name, Tensor output, std::vector<Var> inputs, JointGradFn gradients,
            const Cost& cost = {});
+std::vector<Var> record(const char* name, std::vector<Tensor> outputs, const Var& input,
+                        SplitGradFn gradient);
 
 }  // namespace tessera

@@ -60,7 +60,7 @@ void load(benchmark::State& state, int64_t units) {
   CpuEngine engine(1);
   const LoaderConfig config{.micro_batches = 1, .mixed_units = units};
   Loader loader(TokenDataset(folder / "tokens", "train"), config, 1, engine.stream());
-  loader.start(0, 0, 1);
+  loader.start(0, {0, 1, 1});
   int64_t tokens = 0;
   const int64_t begin = Trace::now_ns();
   for (auto _ : state) {

@@ -23,7 +23,8 @@ TrainingStep::TrainingStep(const StepSetting& setting, Communicator& world)
       config_(load(setting)),
       engine_(setting.threads),
       model_(config_.model),
-      shards_(shard(model_, world, engine_.stream(), {config_.compute_dtype(), config_.reshard_after_forward},
+      shards_(shard(model_, Mesh(world), engine_.stream(),
+                    {config_.compute_dtype(), config_.reshard_after_forward},
                     static_cast<uint64_t>(config_.seed), config_.model.deviation)),
       optimizer_(adamw_over(shards_.pieces(), config_.adamw)),
       batches_(read_batches()) {
@@ -51,7 +52,7 @@ std::vector<Batch> TrainingStep::read_batches() {
 }
 
 void TrainingStep::micro_batch(const Batch& batch) {
-  shards_.begin_round(1);
+  shards_.begin_round(0, 1);
   Rows rows = rows_of(batch, batch.tokens.stream());
   Routings routings;
   rows.record = &routings;

@@ -47,6 +47,16 @@ Batch read_batch(const TokenDataset& dataset, std::span<const UnitRef> units, bo
   return batch;
 }
 
+Batch empty_batch(Stream stream) {
+  const Tensor none = Tensor::empty({0}, DType::i32, stream);
+  return {.tokens = none,
+          .targets = none,
+          .positions = none,
+          .segments = {0},
+          .units = {0},
+          .rows = std::vector<ModalityRows>(kModalities, {none, 0})};
+}
+
 Loader::Loader(TokenDataset dataset, LoaderConfig config, uint64_t seed, Stream stream)
     : dataset_(std::move(dataset)),
       config_(config),
@@ -68,16 +78,22 @@ StepPlan Loader::plan(int64_t step) const {
   return plan;
 }
 
-void Loader::start(int64_t first_step, int rank, int ranks) {
-  TESSERA_CHECK(first_step >= 0 && 0 <= rank && rank < ranks, "loader: no step ", first_step, " for rank ",
-                rank, " of ", ranks);
+std::vector<PerModality> Loader::token_counts(int64_t step, int64_t leaf) const {
+  std::vector<PerModality> counts;
+  for (const UnitRef& unit : sampler_.micro_batch(step, leaf)) counts.push_back(dataset_.token_counts(unit));
+  return counts;
+}
+
+void Loader::start(int64_t first_step, const LeafSequence& leaves) {
+  TESSERA_CHECK(first_step >= 0 && leaves.first >= 0 && leaves.end <= sampler_.leaves() && leaves.stride >= 1,
+                "loader: no leaves ", leaves.first, ", ", leaves.first + leaves.stride, ", ... below ",
+                leaves.end, " from step ", first_step, " on");
   stop();
   ready_.clear();
   failure_ = nullptr;
   stopping_ = false;
-  started_ = rank < sampler_.leaves();
-  if (started_)
-    thread_ = std::thread([this, first_step, rank, ranks] { read_ahead(first_step, rank, ranks); });
+  started_ = leaves.first < leaves.end;
+  if (started_) thread_ = std::thread([this, first_step, leaves] { read_ahead(first_step, leaves); });
 }
 
 void Loader::stop() {
@@ -89,10 +105,10 @@ void Loader::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Loader::read_ahead(int64_t first_step, int rank, int ranks) {
+void Loader::read_ahead(int64_t first_step, LeafSequence leaves) {
   try {
     for (int64_t step = first_step;; ++step)
-      for (int64_t leaf = rank; leaf < sampler_.leaves(); leaf += ranks) {
+      for (int64_t leaf = leaves.first; leaf < leaves.end; leaf += leaves.stride) {
         Batch batch =
             read_batch(dataset_, sampler_.micro_batch(step, leaf), config_.attend_across_documents, stream_);
         batch.step = step;

@@ -46,6 +46,14 @@ struct StepPlan {
 Batch read_batch(const TokenDataset& dataset, std::span<const UnitRef> units, bool attend_across_documents,
                  Stream stream);
 
+/// Leaves first, first + stride, ... below end.
+struct LeafSequence {
+  int64_t first = 0, end = 0, stride = 1;
+};
+
+/// A micro-batch of no rows.
+Batch empty_batch(Stream stream);
+
 class Loader {
  public:
   /// Throws Error when the dataset lacks the units that config asks for.
@@ -59,17 +67,17 @@ class Loader {
 
   /// Table look-ups only; the same on every rank.
   StepPlan plan(int64_t step) const;
+  /// Text and image tokens of a leaf's units, without padding.
+  std::vector<PerModality> token_counts(int64_t step, int64_t leaf) const;
 
-  /// Starts (or starts again) reading the leaves of this rank, which are leaf mod ranks == rank, from a step
-  /// on.
-  void start(int64_t first_step, int rank, int ranks);
-  /// The next leaf of this rank, in order of (step, leaf).  Waits for it; rethrows what went wrong while
-  /// reading it. A rank has ceil((leaves - rank) / ranks) leaves in a step, none when rank >= leaves: it must
-  /// not ask then.
+  /// Starts (or starts again) reading some leaves of every step from first_step on.
+  void start(int64_t first_step, const LeafSequence& leaves);
+  /// The next of these leaves, in order of (step, leaf).  Waits for it; rethrows what went wrong while reading it.  Throws Error
+  /// when there are none.
   Batch next();
 
  private:
-  void read_ahead(int64_t first_step, int rank, int ranks);
+  void read_ahead(int64_t first_step, LeafSequence leaves);
   void stop();
 
   TokenDataset dataset_;

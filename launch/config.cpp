@@ -17,6 +17,16 @@ void check(const Config& config) {
   check(config.model);
   TESSERA_CHECK(config.trained == "model" || config.model.auxiliary_routers,
                 "trained: auxiliary_routers needs model.auxiliary_routers = true");
+  for (const std::string& part : config.recompute)
+    TESSERA_CHECK(part == "attention" || part == "experts" || part == "blocks",
+                  "recompute: must list attention, experts or blocks, got \"", part, "\"");
+  TESSERA_CHECK(!config.recomputed().blocks || config.recompute.size() == 1,
+                "recompute: blocks includes attention and experts, so it stands alone");
+}
+
+Recompute Config::recomputed() const {
+  const auto has = [&](const char* part) { return std::ranges::count(recompute, part) > 0; };
+  return {.blocks = has("blocks"), .attention = has("attention"), .experts = has("experts")};
 }
 
 Config load_config(const std::string& path, const std::vector<std::string>& overrides) {

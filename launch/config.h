@@ -5,7 +5,8 @@
 
 #include "autograd/optimizer.h"
 #include "data/loader.h"
-#include "layers/model_config.h"
+#include "layers/rows.h"
+#include "parallel/mesh.h"
 #include "runtime/json.h"
 
 namespace tessera {
@@ -25,6 +26,8 @@ struct Config {
   int64_t threads = 0;
   int64_t thread_ranks = 1;
   bool reshard_after_forward = false;
+  std::vector<std::string> recompute;
+  MeshConfig mesh;
   bool trace = false;
   double clip = 1;
   float z_loss = 1e-5f;
@@ -57,6 +60,10 @@ struct Config {
         Field{"reshard_after_forward", reshard_after_forward,
               "drop gathered parameters between forward and backward: less memory, more traffic, the same "
               "bits"},
+        Field{"recompute", recompute,
+              "list of attention|experts|blocks: what runs again in backward instead of keeping what it "
+              "saved; the same bits"},
+        Field{"mesh", mesh},
         Field{"trace", trace, "write trace_RANK.json with the time range of every kernel"},
         Field{"clip", clip, "largest Euclidean norm of the whole gradient", 1e-12, 1e12},
         Field{"z_loss", z_loss, "weight of the squared log of the softmax normaliser", 0, 1},
@@ -74,6 +81,7 @@ struct Config {
         Field{"schedule", schedule}};
   }
   DType compute_dtype() const { return compute == "bf16" ? DType::bf16 : DType::f32; }
+  Recompute recomputed() const;
 };
 
 /// Sets key=value pairs in the JSON of settings.  Throws Error naming the pair.

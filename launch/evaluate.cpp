@@ -280,7 +280,7 @@ int run_evaluate(const EvaluateOptions& options, Communicator& world) {
     }
     if (progress) progress->update(std::min(leaves, first + world.size()), "");
   }
-  const std::vector<double> totals = sum_over_leaves(sums, leaves, columns.count(), world);
+  const std::vector<double> totals = sum_over_leaves(sums, leaves, columns.count(), trained->shards().mesh());
 
   agree(world, [&] {
     if (world.rank() != 0) return;

@@ -60,7 +60,7 @@ void inspect_step(const InspectStepOptions& options, const std::string& path, Co
   Routings routings;
   rows.record = &routings;
   hdf5::File file = hdf5::File::create(path);
-  trained.shards().begin_round(1);
+  trained.shards().begin_round(0, 1);
   {
     Tape tape;
     const Var logits = trained.model()(rows);

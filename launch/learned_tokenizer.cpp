@@ -18,7 +18,7 @@ LearnedTokenizer::LearnedTokenizer(const std::string& checkpoint, int threads)
       engine_(thread_count(threads)),
       alone_(solo_communicator()),
       model_(config().model),
-      shards_(shard(model_, *alone_, engine_.stream(), {DType::f32, false}, 0, 0)),
+      shards_(shard(model_, Mesh(*alone_), engine_.stream(), {DType::f32, false}, 0, 0)),
       rows_(1, codes_per_image(), engine_.stream()) {
   load_checkpoint(checkpoint, {shards_.pieces(), nullptr}, *alone_);
 }

@@ -30,6 +30,15 @@ Rows rows_of(const Batch& batch, Stream stream) {
   return rows;
 }
 
+PoolTokens pool_tokens(const std::vector<PerModality>& of_units, const std::string& routing_pool) {
+  PoolTokens pools;
+  for (const PerModality& unit : of_units) {
+    if (pools.empty() || routing_pool == "sequence") pools.emplace_back(kModalities, 0);
+    for (size_t modality = 0; modality < kModalities; ++modality) pools.back()[modality] += unit[modality];
+  }
+  return pools;
+}
+
 FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config, const Routings& routings) {
   FlopInputs inputs{rows.tokens.count(), {}, {}, {}};
   for (size_t i = 0; i + 1 < rows.segments.size(); ++i)

@@ -1,7 +1,7 @@
 #pragma once
 // From what the loader reads to what the model reads.
 
-#include "data/batch.h"
+#include "data/loader.h"
 #include "layers/model_config.h"
 #include "layers/rows.h"
 
@@ -10,6 +10,9 @@ namespace tessera {
 /// The batch, which is on the host, for a model on stream: its tensors are shared on cpu, copied elsewhere.  Builds the lists
 /// of candidates for routing.
 Rows rows_of(const Batch& batch, Stream stream);
+
+/// The tokens of a micro-batch, as model.routing_pool has them.
+PoolTokens pool_tokens(const std::vector<PerModality>& of_units, const std::string& routing_pool);
 
 /// What layers/model_config.h needs to count the operations of a micro-batch.  routings: what the model's routers left in
 /// rows.record; without mixture-of-depths it may be empty.

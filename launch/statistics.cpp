@@ -207,28 +207,30 @@ void StepStatistics::add_routing(const Rows& rows, Numbers& numbers) const {
 }
 
 std::vector<double> sum_over_leaves(const std::vector<std::vector<double>>& rows, int64_t leaves,
-                                    size_t width, Communicator& world) {
-  // Ranks without a leaf in the last round send zeros that nobody reads.
-  const auto rounds = static_cast<size_t>((leaves + world.size() - 1) / world.size());
+                                    size_t width, const Mesh& mesh) {
+  std::vector<Mesh::Turn> turns;
+  size_t rounds = 0;
+  for (int64_t leaf = 0; leaf < leaves; ++leaf) {
+    turns.push_back(mesh.turn_of(leaf, leaves));
+    rounds = std::max(rounds, static_cast<size_t>(turns.back().round) + 1);
+  }
+  // Ranks with fewer leaves than others send zeros that nobody reads.
   std::vector<double> mine(rounds * width, 0.0);
   for (size_t turn = 0; turn < rows.size(); ++turn)
     std::copy(rows[turn].begin(), rows[turn].end(), mine.begin() + static_cast<int64_t>(turn * width));
-  const std::vector<double> all = all_gather_values(world, mine);
+  const std::vector<double> all = all_gather_values(mesh.world(), mine);
   std::vector<double> sums;
   for (size_t column = 0; column < width; ++column) {
     CanonicalSum<double> sum;
-    for (int64_t leaf = 0; leaf < leaves; ++leaf) {
-      const auto rank = static_cast<size_t>(leaf % world.size()),
-                 turn = static_cast<size_t>(leaf / world.size());
-      sum.push(all[(rank * rounds + turn) * width + column]);
-    }
+    for (const auto& [rank, round] : turns)
+      sum.push(all[(static_cast<size_t>(rank) * rounds + static_cast<size_t>(round)) * width + column]);
     sums.push_back(sum.total());
   }
   return sums;
 }
 
-StepSummary StepStatistics::total(const StepPlan& plan, Communicator& world) {
-  const std::vector<double> totals = sum_over_leaves(leaves_, plan.leaves, zeros_.size(), world);
+StepSummary StepStatistics::total(const StepPlan& plan, const Mesh& mesh) {
+  const std::vector<double> totals = sum_over_leaves(leaves_, plan.leaves, zeros_.size(), mesh);
   leaves_.clear();
   Numbers sums = zeros_;
   size_t column = 0;

@@ -13,7 +13,7 @@
 #include "data/loader.h"
 #include "launch/prediction_counts.h"
 #include "layers/transformer.h"
-#include "parallel/communicator.h"
+#include "parallel/mesh.h"
 
 namespace tessera {
 
@@ -35,10 +35,10 @@ struct StepSummary {
   std::map<std::string, PredictionCounts> predictions;  ///< by router, of models with auxiliary routers
 };
 
-/// Sums by column over leaves in the canonical tree.  Leaf l is row l / ranks of rank l % ranks; each row has width numbers.
+/// Sums by column over leaves in the canonical tree.  rows: of this rank's leaves, in order; each has width numbers.
 /// Collective: every rank gets the sums.
 std::vector<double> sum_over_leaves(const std::vector<std::vector<double>>& rows, int64_t leaves,
-                                    size_t width, Communicator& world);
+                                    size_t width, const Mesh& mesh);
 
 class StepStatistics {
  public:
@@ -48,7 +48,7 @@ class StepStatistics {
   void add(const Batch& batch, const Loss& loss, const Rows& rows, const Ledger& ledger);
 
   /// Collective; starts over.
-  StepSummary total(const StepPlan& plan, Communicator& world);
+  StepSummary total(const StepPlan& plan, const Mesh& mesh);
 
  private:
   using Numbers = std::map<std::string, double>;

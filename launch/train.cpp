@@ -18,6 +18,7 @@ namespace {
 std::unique_ptr<Loader> open_loader(const Config& config, Communicator& world, Stream stream) {
   std::unique_ptr<Loader> loader;
   agree(world, [&] {
+    check(config.mesh, world.size());
     TESSERA_CHECK(world.size() <= config.loader.micro_batches, "loader.micro_batches: ", world.size(),
                   " ranks need at least as many, got ", config.loader.micro_batches);
     TokenDataset dataset(config.data, "train");
@@ -27,6 +28,26 @@ std::unique_ptr<Loader> open_loader(const Config& config, Communicator& world, S
                                       stream);
   });
   return loader;
+}
+
+/// This rank's leaves of every step.
+LeafSequence leaves_of(const Mesh& mesh, int64_t leaves) {
+  const LeafRange all = mesh.leaves_of_this_replica(leaves);
+  return {all.first + mesh.replica().rank(), all.end, mesh.replica().size()};
+}
+
+/// The micro-batches of a round whose rows travel between the ranks of an expert axis.
+std::vector<PoolTokens> tokens_of_peers(const Mesh& mesh, const Loader& loader, int64_t step, int64_t round,
+                                        const std::string& routing_pool) {
+  std::vector<PoolTokens> of_peers;
+  const int peers = mesh.expert().size();
+  if (peers == 1) return of_peers;
+  const LeafRange leaves = mesh.round_of_this_replica(round, loader.sampler().leaves());
+  const int64_t first = leaves.first + mesh.replica().rank() - mesh.expert().rank();
+  for (int64_t leaf = first; leaf < first + peers; ++leaf)
+    of_peers.push_back(leaf < leaves.end ? pool_tokens(loader.token_counts(step, leaf), routing_pool)
+                                         : PoolTokens());
+  return of_peers;
 }
 
 /// What does not learn becomes constant.
@@ -66,27 +87,27 @@ int train(const Config& config, Communicator& world) {
 
   Transformer model(config.model);
   const ShardOptions sharding{config.compute_dtype(), config.reshard_after_forward};
-  Shards shards = shard(model, engines.ranks(), stream, sharding, seed, config.model.deviation);
+  Shards shards =
+      shard(model, Mesh(engines.ranks(), config.mesh), stream, sharding, seed, config.model.deviation);
+  const Mesh& mesh = shards.mesh();
   const bool trains_model = config.trained == "model";
   choose_trained(model, trains_model);
   AdamW optimizer = adamw_over(shards.pieces(), config.adamw);
   Run run(config, {shards.pieces(), &optimizer}, *loader, engines, world);  // restores the latest checkpoint
   StepStatistics statistics(model, config.model, loader->dataset().vocabulary());
-  loader->start(run.first_step(), world.rank(), world.size());
+  loader->start(run.first_step(), leaves_of(mesh, loader->sampler().leaves()));
 
   bool running = run.first_step() < run.last_step();
   for (int64_t step = run.first_step(); running; ++step) {
     const StepPlan plan = loader->plan(step);
     const float scale = 1.0f / static_cast<float>(plan.target_count);
-    for (int64_t first = 0; first < plan.leaves;
-         first += world.size()) {  // a round: one micro-batch per rank
-      shards.begin_round(static_cast<int>(std::min<int64_t>(world.size(), plan.leaves - first)));
-      if (first + world.rank() >= plan.leaves) {
-        shards.idle_round();
-        continue;
-      }
-      const Batch batch = loader->next();
+    for (int64_t round = 0; round < mesh.rounds(plan.leaves); ++round) {  // one micro-batch per rank
+      shards.begin_round(round, plan.leaves);
+      const std::optional<int64_t> leaf = mesh.leaf(round, plan.leaves);
+      const Batch batch = leaf ? loader->next() : empty_batch(engines.host());
       Rows rows = rows_of(batch, stream);
+      rows.recompute = config.recomputed();
+      rows.of_peers = tokens_of_peers(mesh, *loader, step, round, config.model.routing_pool);
       Routings routings;
       Tensor output;
       rows.record = &routings;
@@ -97,7 +118,7 @@ int train(const Config& config, Communicator& world) {
       const Var objective =
           trains_model ? loss.total : prediction_loss(routings, 1.0f / static_cast<float>(plan.leaves));
       tape.backward(objective);  // gathers, reduces and frees as it goes
-      statistics.add(batch, loss, rows, tape.ledger());
+      if (leaf) statistics.add(batch, loss, rows, tape.ledger());
     }
     shards.finish_step();
 
@@ -107,7 +128,7 @@ int train(const Config& config, Communicator& world) {
     update.clip_scale = clip_scale(update.gradient_norm, config.clip, step);
     optimizer.step(step, static_cast<float>(update.learning_rate), static_cast<float>(update.clip_scale));
     shards.invalidate();
-    running = run.finish_step(step, statistics.total(plan, world), update);
+    running = run.finish_step(step, statistics.total(plan, mesh), update);
   }
   if (config.trace)
     trace_of(stream)->write(config.out + "/trace_" + std::to_string(world.rank()) + ".json", world.rank());

@@ -64,7 +64,7 @@ class Pictures {
 /// What the micro-batches of a step gave, from all ranks.
 class StepSums {
  public:
-  StepSums(const ImageTokenizerConfig& config, Communicator& world) : config_(config), world_(world) {}
+  StepSums(const ImageTokenizerConfig& config, const Mesh& mesh) : config_(config), mesh_(mesh) {}
 
   void add(const Autoencoded& result) {
     std::vector<double> numbers(kCounts + static_cast<size_t>(config_.model.codes), 0.0);
@@ -81,7 +81,7 @@ class StepSums {
   /// Collective.  counts: patches of the step by code.
   ImageTokenizerStep total(std::vector<int64_t>& counts) {
     const size_t width = kCounts + static_cast<size_t>(config_.model.codes);
-    const std::vector<double> sums = sum_over_leaves(leaves_, config_.micro_batches, width, world_);
+    const std::vector<double> sums = sum_over_leaves(leaves_, config_.micro_batches, width, mesh_);
     counts.clear();
     for (size_t code = kCounts; code < width; ++code) counts.push_back(static_cast<int64_t>(sums[code]));
     const double values = static_cast<double>(config_.micro_batches * config_.images *
@@ -103,12 +103,12 @@ class StepSums {
 
   /// Leaf l is entry l / ranks of rank l % ranks; width numbers for each of its rows.
   std::vector<float> in_order(const std::vector<std::vector<float>>& mine, int64_t width) const {
-    const int64_t ranks = world_.size(), rounds = (config_.micro_batches + ranks - 1) / ranks;
+    const int64_t ranks = mesh_.world().size(), rounds = (config_.micro_batches + ranks - 1) / ranks;
     const int64_t leaf_size = config_.images * config_.model.patches() * width;
     std::vector<float> own;
     for (const std::vector<float>& leaf : mine) own.insert(own.end(), leaf.begin(), leaf.end());
     own.resize(static_cast<size_t>(rounds * leaf_size));  // ranks without a leaf in the last round send zeros
-    const std::vector<std::byte> all = all_gather_bytes(world_, std::as_bytes(std::span(own)));
+    const std::vector<std::byte> all = all_gather_bytes(mesh_.world(), std::as_bytes(std::span(own)));
     std::vector<float> ordered(static_cast<size_t>(config_.micro_batches * leaf_size));
     for (int64_t leaf = 0; leaf < config_.micro_batches; ++leaf) {
       const int64_t from = (leaf % ranks * rounds + leaf / ranks) * leaf_size;
@@ -119,7 +119,7 @@ class StepSums {
   }
 
   const ImageTokenizerConfig& config_;
-  Communicator& world_;
+  const Mesh& mesh_;
   std::vector<std::vector<double>> leaves_;
   std::vector<std::vector<float>> encoded_, errors_;
 };
@@ -132,7 +132,8 @@ int train_image_tokenizer(const ImageTokenizerConfig& config, Communicator& worl
   const auto seed = static_cast<uint64_t>(config.seed);
   const Pictures pictures(config, engine_of(engines.host()).pool, world);
   ImageAutoencoder model(config.model);
-  Shards shards = shard(model, engines.ranks(), stream, {DType::f32, false}, seed, config.model.deviation);
+  Shards shards =
+      shard(model, Mesh(engines.ranks()), stream, {DType::f32, false}, seed, config.model.deviation);
   AdamW optimizer = adamw_over(shards.pieces(), config.adamw);
   ImageTokenizerRun run(config, {shards.pieces(), &optimizer}, pictures.fingerprint(), engines, world);
   const PatchRows rows(config.images, config.model.patches(), stream);
@@ -141,9 +142,9 @@ int train_image_tokenizer(const ImageTokenizerConfig& config, Communicator& worl
 
   bool running = run.first_step() < run.last_step();
   for (int64_t step = run.first_step(); running; ++step) {
-    StepSums sums(config, world);
+    StepSums sums(config, shards.mesh());
     for (int64_t first = 0; first < leaves; first += world.size()) {  // a round: one micro-batch per rank
-      shards.begin_round(static_cast<int>(std::min<int64_t>(world.size(), leaves - first)));
+      shards.begin_round(first / world.size(), leaves);
       if (first + world.rank() >= leaves) {
         shards.idle_round();
         continue;

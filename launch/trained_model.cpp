@@ -17,7 +17,7 @@ SavedRun read_agreed(const std::string& checkpoint, Communicator& world) {
 TrainedModel::TrainedModel(const std::string& checkpoint, Communicator& world, Stream stream)
     : saved_(read_agreed(checkpoint, world)),
       model_(config().model),
-      shards_(shard(model_, world, stream,
+      shards_(shard(model_, Mesh(world), stream,
                     {config().compute_dtype(), config().reshard_after_forward && world.size() > 1},
                     static_cast<uint64_t>(config().seed), config().model.deviation)) {
   load_checkpoint(checkpoint, {shards_.pieces(), nullptr}, world);

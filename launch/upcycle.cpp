@@ -1,11 +1,13 @@
 #include "launch/upcycle.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <map>
 #include <optional>
 #include <set>
+#include <string_view>
 
 #include "data/loader.h"
 #include "launch/format.h"
@@ -39,34 +41,21 @@ LearnedByName read_learned(const std::string& checkpoint, const Shards& shards, 
   return learned;
 }
 
-/// "blocks.3.feed_forward.gate" -> 3; none for other parameters.
-std::optional<int64_t> block_of_expert(const std::string& name) {
-  if (!name.starts_with("blocks.")) return {};
-  for (const char* matrix : {".feed_forward.gate", ".feed_forward.up", ".feed_forward.down"})
-    if (name.ends_with(matrix)) return std::stoll(name.substr(7, name.find('.', 7) - 7));
-  return {};
-}
+/// Whose matrix a parameter is: "blocks.3.feed_forward.experts.text.gate".
+struct ExpertMatrix {
+  int64_t block;
+  std::string feed_forward;  ///< "blocks.3.feed_forward"
+  std::string group;         ///< "text"
+  std::string matrix;        ///< "gate"
+};
 
-/// For every expert of to, the network of from that is made for the same modalities.
-std::vector<int64_t> parents(const std::vector<ExpertGroup>& from, const std::vector<ExpertGroup>& to,
-                             const std::string& name) {
-  std::vector<int64_t> of;
-  for (const ExpertGroup& group : to) {
-    std::optional<int64_t> first;
-    int64_t experts = 1, begin = 0;
-    if (from.empty()) first = 0;
-    for (const ExpertGroup& parent : from) {
-      if (!first && parent.modalities == group.modalities) {
-        first = begin;
-        experts = parent.experts;
-      }
-      begin += parent.experts;
-    }
-    TESSERA_CHECK(first, "upcycle: ", name, ": the seed has no network for the modalities of group ",
-                  group.name);
-    for (int64_t expert = 0; expert < group.experts; ++expert) of.push_back(*first + expert % experts);
-  }
-  return of;
+std::optional<ExpertMatrix> expert_matrix(const std::string& name) {
+  static constexpr std::string_view kBlocks = "blocks.", kExperts = ".experts.";
+  const size_t experts = name.find(kExperts), last = name.rfind('.');
+  if (!name.starts_with(kBlocks) || experts == std::string::npos) return {};
+  const size_t group = experts + kExperts.size();
+  return ExpertMatrix{std::stoll(name.substr(kBlocks.size())), name.substr(0, experts),
+                      name.substr(group, last - group), name.substr(last + 1)};
 }
 
 /// Draws a share of the hidden units of one expert's matrix anew.  Units are rows of gate and up, columns of down.
@@ -94,13 +83,10 @@ void reinitialise(std::span<float> matrix, const Parameter& parameter, int64_t e
   }
 }
 
-/// The parts of from, one per parent, end to end.
-std::vector<float> cloned(const std::vector<float>& from, const std::vector<int64_t>& parents, int64_t each) {
+/// Experts that are those of from in turn.
+std::vector<float> cloned(const std::vector<float>& from, int64_t experts, int64_t each) {
   std::vector<float> to;
-  for (int64_t parent : parents) {
-    const auto begin = from.begin() + parent * each;
-    to.insert(to.end(), begin, begin + each);
-  }
+  for (int64_t i = 0; i < experts * each; ++i) to.push_back(from[static_cast<size_t>(i) % from.size()]);
   return to;
 }
 
@@ -127,38 +113,46 @@ class Upcycling {
  private:
   /// What the parameter begins with; none for a new router, which keeps its initial values.
   std::optional<Learned> descend(const Parameter& parameter) {
-    const auto found = seed_.find(parameter.name);
+    const std::optional<ExpertMatrix> matrix = expert_matrix(parameter.name);
+    const std::string name = matrix ? ancestor_of(*matrix) : parameter.name;
+    const auto found = seed_.find(name);
     if (found == seed_.end()) {
+      TESSERA_CHECK(!parameter.name.ends_with(".feed_forward.gate"), "upcycle: ", parameter.name,
+                    ": experts cannot become a dense network");
       TESSERA_CHECK(parameter.name.ends_with(".router") || is_auxiliary(parameter),
-                    "upcycle: the seed has no ", parameter.name);
+                    "upcycle: the seed has no ", name);
       return {};
     }
-    used_.insert(parameter.name);
+    used_.insert(name);
     const Learned& ancestor = found->second;
-    if (const std::optional<int64_t> block = block_of_expert(parameter.name))
-      return clone(parameter, ancestor, *block);
+    if (matrix) return clone(parameter, ancestor);
     if (ancestor.shape == parameter.shape) return ancestor;
     TESSERA_CHECK(parameter.name.ends_with(".router"), "upcycle: ", parameter.name, " is ", ancestor.shape,
                   " in the seed, ", parameter.shape, " in the new model");
     return {};
   }
 
-  std::optional<Learned> clone(const Parameter& parameter, const Learned& ancestor, int64_t block) const {
-    const std::vector<ExpertGroup> from = parse_feed_forward(from_.model.feed_forward_of(block)),
-                                   to = parse_feed_forward(to_.model.feed_forward_of(block));
-    if (to.empty()) {
-      TESSERA_CHECK(from.empty(), "upcycle: ", parameter.name, ": experts cannot become a dense network");
-      return ancestor;
-    }
-    const std::vector<int64_t> of = parents(from, to, parameter.name);
-    const int64_t each = parameter.shape[1] * parameter.shape[2];
-    const int64_t networks = from.empty() ? 1 : ancestor.shape[0];
+  /// The seed's network for the same modalities.
+  std::string ancestor_of(const ExpertMatrix& matrix) const {
+    const std::vector<ExpertGroup> from = parse_feed_forward(from_.model.feed_forward_of(matrix.block)),
+                                   to = parse_feed_forward(to_.model.feed_forward_of(matrix.block));
+    if (from.empty()) return str(matrix.feed_forward, ".", matrix.matrix);
+    const auto group = std::ranges::find(to, matrix.group, &ExpertGroup::name);
+    const auto parent = std::ranges::find(from, group->modalities, &ExpertGroup::modalities);
+    TESSERA_CHECK(parent != from.end(), "upcycle: ", matrix.feed_forward,
+                  ": the seed has no network for the modalities of group ", matrix.group);
+    return str(matrix.feed_forward, ".experts.", parent->name, ".", matrix.matrix);
+  }
+
+  std::optional<Learned> clone(const Parameter& parameter, const Learned& ancestor) const {
+    const int64_t experts = parameter.shape[0], each = parameter.shape[1] * parameter.shape[2];
+    const int64_t networks = ancestor.shape.rank() == 2 ? 1 : ancestor.shape[0];
     TESSERA_CHECK(std::ssize(ancestor.value) == networks * each, "upcycle: ", parameter.name, " is ",
                   ancestor.shape, " in the seed, ", parameter.shape, " in the new model: widths must agree");
-    Learned learned{parameter.shape, cloned(ancestor.value, of, each), cloned(ancestor.first, of, each),
-                    cloned(ancestor.second, of, each)};
-    if (std::ssize(of) > networks)
-      for (int64_t expert = 0; expert < std::ssize(of); ++expert)
+    Learned learned{parameter.shape, cloned(ancestor.value, experts, each),
+                    cloned(ancestor.first, experts, each), cloned(ancestor.second, experts, each)};
+    if (experts > networks)
+      for (int64_t expert = 0; expert < experts; ++expert)
         reinitialise(
             std::span(learned.value).subspan(static_cast<size_t>(expert * each), static_cast<size_t>(each)),
             parameter, expert, options_.reinitialise, static_cast<uint64_t>(to_.seed));
@@ -223,7 +217,7 @@ Upcycled upcycle(const UpcycleOptions& options, Communicator& world) {
   const double before = loss_on(seed.model(), batch, stream);
 
   Transformer model(config.model);
-  const Shards shards = shard(model, world, stream, {config.compute_dtype(), true},
+  const Shards shards = shard(model, Mesh(world), stream, {config.compute_dtype(), true},
                               static_cast<uint64_t>(config.seed), config.model.deviation);
   const AdamW optimizer = adamw_over(shards.pieces(), config.adamw);
   Upcycling(options, seed.config(), config,

@@ -1,5 +1,6 @@
 #include "layers/attention.h"
 
+#include "autograd/recompute.h"
 #include "layers/key_value_cache.h"
 #include "layers/residual.h"
 
@@ -19,20 +20,25 @@ Attention::Attention(const ModelConfig& model, int64_t index)
 }
 
 Var Attention::operator()(const Var& x, const Rows& rows) {
-  const Shape flat = x.shape(), by_head{flat[0], config.heads, config.head_dim()};
   return residual(x, norm, config, [&](const Var& in) {
-    Var q = reshape(matmul(in, wq), by_head), k = reshape(matmul(in, wk), by_head);
-    if (q_norm) {
-      q = (*q_norm)(q);
-      k = (*k_norm)(k);
-    }
-    const Var v = reshape(matmul(in, wv), by_head);
-    q = rope(q, rows.positions, config.rope_base);
-    k = rope(k, rows.positions, config.rope_base);
-    const Var y = rows.cache ? rows.cache->attend(layer, q.value(), k.value(), v.value(), rows)
-                             : attention(q, k, v, rows.segments);
-    return matmul(reshape(y, flat), wo);
+    return segment_of(in, rows.recompute.attention,
+                      [this, rows](const Var& again) { return attend(again, rows); });
   });
+}
+
+Var Attention::attend(const Var& x, const Rows& rows) {
+  const Shape flat = x.shape(), by_head{flat[0], config.heads, config.head_dim()};
+  Var q = reshape(matmul(x, wq), by_head), k = reshape(matmul(x, wk), by_head);
+  if (q_norm) {
+    q = (*q_norm)(q);
+    k = (*k_norm)(k);
+  }
+  const Var v = reshape(matmul(x, wv), by_head);
+  q = rope(q, rows.positions, config.rope_base);
+  k = rope(k, rows.positions, config.rope_base);
+  const Var y = rows.cache ? rows.cache->attend(layer, q.value(), k.value(), v.value(), rows)
+                           : attention(q, k, v, rows.segments);
+  return matmul(reshape(y, flat), wo);
 }
 
 }  // namespace tessera

@@ -33,6 +33,9 @@ struct Attention {
     return std::tuple{Field{"norm", norm}, Field{"wq", wq},         Field{"wk", wk},        Field{"wv", wv},
                       Field{"wo", wo},     Field{"q_norm", q_norm}, Field{"k_norm", k_norm}};
   }
+
+ private:
+  Var attend(const Var& x, const Rows& rows);
 };
 
 }  // namespace tessera

@@ -8,14 +8,16 @@
 namespace tessera {
 namespace {
 
-Var swiglu_network(const Var& x, Parameter& gate, Parameter& up, Parameter& down, RowOffsets offsets) {
-  return matmul(swiglu(matmul(x, gate, offsets), matmul(x, up, offsets)), down, offsets);
-}
-
-int64_t count_experts(const std::vector<ExpertGroup>& groups) {
-  int64_t experts = 0;
-  for (const ExpertGroup& group : groups) experts += group.experts;
-  return experts;
+/// By group and expert.
+SlotCounts counts_of(const std::vector<int64_t>& offsets, const std::vector<ExpertGroup>& groups) {
+  SlotCounts counts;
+  size_t expert = 0;
+  for (const ExpertGroup& group : groups) {
+    std::vector<int64_t>& of_group = counts.emplace_back();
+    for (int64_t i = 0; i < group.experts; ++i, ++expert)
+      of_group.push_back(offsets[expert + 1] - offsets[expert]);
+  }
+  return counts;
 }
 
 }  // namespace
@@ -42,18 +44,15 @@ Var Mlp::operator()(const Var& x, const Rows&) {
 MixtureOfExperts::MixtureOfExperts(const ModelConfig& model, std::vector<ExpertGroup> expert_groups,
                                    int64_t index)
     : norm({model.width}, Init::ones), config(model), groups(std::move(expert_groups)), layer(index) {
-  const int64_t experts = count_experts(groups);
-  gate = Parameter({experts, model.inner(), model.width});
-  up = Parameter({experts, model.inner(), model.width});
-  down = Parameter({experts, model.width, model.inner()});
   int64_t routed = 0;
   for (const ExpertGroup& group : groups) {
     if (group.routed()) {
       routed += group.experts;
       if (config.auxiliary_routers) auxiliary.emplace_back(config, group.experts);
     }
-    for (int64_t expert = 0; expert < group.experts; ++expert)
-      labels.push_back(group.name + "/" + std::to_string(expert));
+    experts.push_back({ExpertNetworks(model, group)});
+    const std::vector<std::string>& more = experts.back().layer.labels;
+    labels.insert(labels.end(), more.begin(), more.end());
   }
   if (routed > 0) router.emplace(Shape{routed, model.width});
 }
@@ -66,8 +65,9 @@ Var MixtureOfExperts::operator()(const Var& x, const Rows& rows) {
 Var MixtureOfExperts::mix(const Var& x, const Rows& rows) {
   const LayerRouting chosen = route(x, rows);
   if (rows.record) rows.record->experts[layer] = chosen;
-  const Tape::Labels book(labels);
-  Var done = swiglu_network(gather(x, chosen.routing), gate, up, down, chosen.routing.offsets);
+  const SlotCounts own = counts_of(chosen.routing.offsets, groups);
+  Var done =
+      run_experts(experts, gather(x, chosen.routing), own, slots_of_peers(own, rows), rows.recompute.experts);
   if (config.gate_order == "norm_then_gate") done = rms_norm(done, norm, config.epsilon);
   return combine(done, chosen.gates, chosen.routing);
 }
@@ -137,6 +137,30 @@ Var MixtureOfExperts::gates(const LayerRouting& chosen) const {
     expert += group.experts;
   }
   return parts.size() == 1 ? parts[0] : concat(parts);
+}
+
+std::vector<SlotCounts> MixtureOfExperts::slots_of_peers(const SlotCounts& own, const Rows& rows) const {
+  Communicator* over = nullptr;
+  for (const Sharded<ExpertNetworks>& group : experts)
+    if (!over) over = group.group.dealt_over();
+  if (!over) return {};
+  std::vector<SlotCounts> of_peers;
+  for (const PoolTokens& tokens : rows.of_peers) {
+    SlotCounts& counts = of_peers.emplace_back();
+    for (const ExpertGroup& group : groups)
+      counts.emplace_back(static_cast<size_t>(group.experts), slots_of_each(config, group, tokens));
+  }
+  if (!of_peers.empty()) return of_peers;
+  // Which rows enter a layer with mixture-of-depths is known to nobody beforehand.
+  std::vector<double> mine;
+  for (const std::vector<int64_t>& of_group : own) mine.insert(mine.end(), of_group.begin(), of_group.end());
+  const std::vector<double> all = all_gather_values(*over, mine);
+  for (auto count = all.begin(); count != all.end();) {
+    SlotCounts& counts = of_peers.emplace_back(own);
+    for (std::vector<int64_t>& of_group : counts)
+      for (int64_t& slots : of_group) slots = static_cast<int64_t>(*count++);
+  }
+  return of_peers;
 }
 
 }  // namespace tessera

@@ -6,9 +6,7 @@
 #include <vector>
 
 #include "layers/auxiliary_router.h"
-#include "layers/model_config.h"
-#include "layers/rows.h"
-#include "parallel/sharded.h"
+#include "layers/expert_networks.h"
 
 namespace tessera {
 
@@ -27,7 +25,8 @@ struct Mlp {
 /// The rows among which the experts of a group choose.
 const Candidates& candidates_of(const ExpertGroup& group, const Rows& rows);
 
-/// Experts in modality groups with expert choice, with norm and residual.
+/// Experts in modality groups with expert choice, with norm and residual.  Norm and routers are one shard group, the experts of
+/// each modality group another.
 ///
 ///   y[r] = sum over experts e that chose row r, in expert order, of g[r, e] swiglu_e(x[r]),  g = sigmoid(x
 ///   router^T)
@@ -38,19 +37,19 @@ const Candidates& candidates_of(const ExpertGroup& group, const Rows& rows);
 /// Source: MoMa (arXiv 2407.21770), 2.2 and eq. 1.
 struct MixtureOfExperts {
   Parameter norm;
-  std::optional<Parameter> router;         ///< [routed experts, width]
-  std::vector<AuxiliaryRouter> auxiliary;  ///< by routed group, with config.auxiliary_routers
-  Parameter gate, up, down;                ///< [experts, hidden, width] twice, [experts, width, hidden]
+  std::optional<Parameter> router;               ///< [routed experts, width]
+  std::vector<AuxiliaryRouter> auxiliary;        ///< by routed group, with config.auxiliary_routers
+  std::vector<Sharded<ExpertNetworks>> experts;  ///< by group
   ModelConfig config;
   std::vector<ExpertGroup> groups;
   int64_t layer;                    ///< index of the block
-  std::vector<std::string> labels;  ///< of the experts, e.g. "image/2", for the ledger
+  std::vector<std::string> labels;  ///< of the experts of all groups, e.g. "image/2"
 
   MixtureOfExperts(const ModelConfig& config, std::vector<ExpertGroup> groups, int64_t layer);
   Var operator()(const Var& x, const Rows& rows);
   auto fields() {
     return std::tuple{Field{"norm", norm}, Field{"router", router}, Field{"auxiliary", auxiliary},
-                      Field{"gate", gate}, Field{"up", up},         Field{"down", down}};
+                      Field{"experts", experts}};
   }
 
  private:
@@ -59,6 +58,7 @@ struct MixtureOfExperts {
   Var noisy(const Var& logits, const Rows& rows) const;
   Routing choose(const Var& x, const Var& scores, const Rows& rows);
   Var gates(const LayerRouting& chosen) const;
+  std::vector<SlotCounts> slots_of_peers(const SlotCounts& own, const Rows& rows) const;
 };
 
 }  // namespace tessera

@@ -92,6 +92,16 @@ int64_t expert_slots(int64_t tokens, int64_t experts, double capacity) {
   return std::min(tokens, std::max<int64_t>(1, wanted));
 }
 
+int64_t slots_of_each(const ModelConfig& config, const ExpertGroup& group, const PoolTokens& tokens) {
+  int64_t slots = 0;
+  for (const std::vector<int64_t>& pool : tokens) {
+    int64_t candidates = 0;
+    for (int modality : group.modalities) candidates += pool[static_cast<size_t>(modality)];
+    slots += group.routed() ? expert_slots(candidates, group.experts, config.capacity) : candidates;
+  }
+  return slots;
+}
+
 std::map<std::string, int64_t> parameter_counts(const ModelConfig& config) {
   const int64_t width = config.width, layers = config.layers;
   std::map<std::string, int64_t> counts{{"embedding", config.vocab * width},
@@ -134,11 +144,7 @@ int64_t layer_flops(const ModelConfig& config, int64_t layer, const FlopInputs& 
   int64_t slots = groups.empty() ? inputs.rows : 0, routed_experts = 0;
   for (const ExpertGroup& group : groups) {
     if (group.routed()) routed_experts += group.experts;
-    for (const std::vector<int64_t>& pool : inputs.tokens) {
-      int64_t tokens = 0;
-      for (int modality : group.modalities) tokens += pool[static_cast<size_t>(modality)];
-      slots += group.routed() ? group.experts * expert_slots(tokens, group.experts, config.capacity) : tokens;
-    }
+    slots += group.experts * slots_of_each(config, group, inputs.tokens);
   }
   return 2 * inputs.rows * 4 * width * width + 2 * squares * width +
          2 * inputs.rows * routed_experts * width + 2 * slots * 3 * width * config.inner();

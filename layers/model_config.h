@@ -102,6 +102,12 @@ void check(const ModelConfig& config);
 /// is mixture-of-depths.
 int64_t expert_slots(int64_t tokens, int64_t experts, double capacity);
 
+/// Text and image tokens of a micro-batch, without padding, by pool of expert choice: one entry, or one per unit.
+using PoolTokens = std::vector<std::vector<int64_t>>;
+
+/// Slots of each expert of a group for those tokens.
+int64_t slots_of_each(const ModelConfig& config, const ExpertGroup& group, const PoolTokens& tokens);
+
 /// Learned numbers by part ("embedding", "head", "attention", "feed_forward", and the small terms "norms",
 /// "qk_norms", "routers", "depth_routers", "auxiliary_routers"), in closed form.
 std::map<std::string, int64_t> parameter_counts(const ModelConfig& config);
@@ -111,8 +117,7 @@ std::map<std::string, int64_t> parameter_counts(const ModelConfig& config);
 struct FlopInputs {
   int64_t rows = 0;  ///< with padding
   std::vector<int64_t> segment_lengths;
-  std::vector<std::vector<int64_t>>
-      tokens;  ///< per unit: text, image tokens; one entry when the pool is the micro-batch
+  PoolTokens tokens;
   std::map<int64_t, std::shared_ptr<const FlopInputs>>
       taken;  ///< by layer with mixture-of-depths: the rows that enter it
 };

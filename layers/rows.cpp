@@ -55,6 +55,7 @@ Rows select_rows(const Rows& rows, const Tensor& index) {
   if (index.device().backend == Backend::meta) return select_evenly(rows, index.count());
   const std::vector<int32_t> numbers = index.to_vector<int32_t>();
   Rows chosen = rows;
+  chosen.of_peers.clear();
   chosen.tokens = at(rows.tokens, numbers);
   chosen.positions = at(rows.positions, numbers);
   std::vector<int32_t> places(static_cast<size_t>(rows.tokens.count()), -1);

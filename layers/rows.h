@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "autograd/functions.h"
+#include "layers/model_config.h"
 #include "layers/thresholds.h"
 
 namespace tessera {
@@ -36,6 +37,13 @@ struct RouterNoise {
   int64_t step = 0, leaf = 0;
 };
 
+/// What runs again in backward instead of keeping what it saved.
+struct Recompute {
+  bool blocks = false;     ///< whole blocks
+  bool attention = false;  ///< attention, from its norm to its residual
+  bool experts = false;    ///< the networks of experts
+};
+
 class KeyValueCache;
 struct Routings;
 
@@ -54,6 +62,9 @@ struct Rows {
   /// Attention is to all rows that sequences have had, and leaves these there; segments must then go on where sequences are.
   KeyValueCache* cache = nullptr;
   std::vector<int64_t> sequences = {};  ///< with a cache: whose rows each segment are, each at most once
+  Recompute recompute = {};
+  /// With an expert axis, by its ranks: the tokens of their micro-batches.  Empty where they are not known.
+  std::vector<PoolTokens> of_peers = {};
   Tensor* output = nullptr;  ///< where the model leaves the output of its last block, [rows, width]
 };
 

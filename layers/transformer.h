@@ -4,6 +4,7 @@
 
 #include <variant>
 
+#include "autograd/recompute.h"
 #include "layers/attention.h"
 #include "layers/depth_router.h"
 #include "layers/feed_forward.h"
@@ -58,7 +59,8 @@ struct Transformer {
   /// What the last block leaves: [rows, width].
   Var hidden(const Rows& rows) {
     Var x = embedding(rows);
-    for (Block& block : blocks) x = block(x, rows);
+    for (Block& block : blocks)
+      x = segment_of(x, rows.recompute.blocks, [&block, rows](const Var& in) { return block(in, rows); });
     if (rows.output) *rows.output = x.value();
     return x;
   }

@@ -10,4 +10,18 @@ Tensor canonical_add(Tensor low, Tensor high) {
   return target;
 }
 
+std::vector<CanonicalNode> canonical_nodes(int64_t first, int64_t end) {
+  std::vector<CanonicalNode> nodes;
+  while (first < end) {
+    CanonicalNode node{first, 0};
+    for (CanonicalNode wider = node; wider.is_left(); node = wider) {
+      ++wider.height;
+      if (wider.end() > end) break;
+    }
+    nodes.push_back(node);
+    first = node.end();
+  }
+  return nodes;
+}
+
 }  // namespace tessera

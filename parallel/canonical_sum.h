@@ -1,8 +1,12 @@
 #pragma once
 // The only adder across micro-batches and ranks: a binary tree over leaves 0, 1, 2, ... that depends on their number alone
-// (docs/design.md, determinism).  Leaves are pushed in order; equal heights merge as they meet, like the carries of a
-// binary counter; total() folds what is left from the right.
+// (docs/design.md, determinism).  Leaves are pushed in order; siblings merge as they meet, like the carries of a binary
+// counter; total() folds what is left from the right.
+//
+// Whoever holds some consecutive leaves can merge them into the nodes of the tree that cover them (take()), and whoever gets the
+// nodes of all leaves in order has the same sum.
 
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -14,20 +18,45 @@ namespace tessera {
 Tensor canonical_add(Tensor low, Tensor high);
 inline double canonical_add(double low, double high) { return low + high; }
 
+/// A node of the tree: leaves [first, first + 2^height), where 2^height divides first.
+struct CanonicalNode {
+  int64_t first = 0;
+  int height = 0;
+
+  int64_t end() const { return first + (int64_t{1} << height); }
+  bool is_left() const { return (first >> height) % 2 == 0; }
+  friend bool operator==(const CanonicalNode&, const CanonicalNode&) = default;
+};
+
+/// The fewest nodes that cover leaves [first, end), in order.
+std::vector<CanonicalNode> canonical_nodes(int64_t first, int64_t end);
+
 template <class Value>
 class CanonicalSum {
  public:
-  /// Leaves must come in order of their index.
-  void push(Value leaf) {
-    Partial top{0, std::move(leaf)};
-    while (!stack_.empty() && stack_.back().height == top.height) {
-      top = {top.height + 1, canonical_add(std::move(stack_.back().sum), std::move(top.sum))};
+  /// The leaf after the last one, or leaf 0.
+  void push(Value leaf) { push({stack_.empty() ? 0 : stack_.back().node.end(), 0}, std::move(leaf)); }
+
+  /// Nodes must come in order, and without gaps where there is to be a total.
+  void push(CanonicalNode node, Value sum) {
+    while (!stack_.empty() && stack_.back().node.is_left() && stack_.back().node.height == node.height &&
+           stack_.back().node.end() == node.first) {
+      node = {stack_.back().node.first, node.height + 1};
+      sum = canonical_add(std::move(stack_.back().sum), std::move(sum));
       stack_.pop_back();
     }
-    stack_.push_back(std::move(top));
+    stack_.push_back({node, std::move(sum)});
   }
 
   bool empty() const { return stack_.empty(); }
+
+  /// The sums of canonical_nodes() over the leaves; starts over.
+  std::vector<Value> take() {
+    std::vector<Value> sums;
+    for (Partial& partial : stack_) sums.push_back(std::move(partial.sum));
+    stack_.clear();
+    return sums;
+  }
 
   /// The sum of all leaves; starts over.  Value() when there was none.
   Value total() {
@@ -40,7 +69,7 @@ class CanonicalSum {
 
  private:
   struct Partial {
-    int height;
+    CanonicalNode node;
     Value sum;
   };
   std::vector<Partial> stack_;

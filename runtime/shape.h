@@ -31,6 +31,13 @@ class Shape {
     return sizes_[static_cast<size_t>(dim < 0 ? dim + rank_ : dim)];
   }
 
+  /// The same but for one dim.
+  Shape with(int dim, int64_t size) const {
+    Shape changed = *this;
+    changed.sizes_.at(static_cast<size_t>(dim)) = size;
+    return changed;
+  }
+
   int64_t count() const {
     int64_t total = 1;
     for (int dim = 0; dim < rank_; ++dim) total *= sizes_[static_cast<size_t>(dim)];

@@ -70,6 +70,7 @@ class LoaderTest : public ::testing::Test {
   void SetUp() override { write_synthetic_dataset(folder_ / "set", 3); }
   TokenDataset dataset(const std::string& split = "train") const { return {folder_ / "set", split}; }
   static constexpr LoaderConfig kConfig{.micro_batches = 3, .mixed_units = 2, .text_units = 1};
+  static constexpr LeafSequence kAll{0, 3, 1};
 
   TemporaryFolder folder_;
   CpuEngine engine_{1};
@@ -128,7 +129,7 @@ TEST_F(LoaderTest, AttentionAcrossDocumentsMakesUnitsSegments) {
 
 TEST_F(LoaderTest, PlanEqualsWhatTheBatchesHold) {
   Loader loader(dataset(), kConfig, 9, engine_.stream());
-  loader.start(0, 0, 1);
+  loader.start(0, kAll);
   for (int64_t step = 0; step < 4; ++step) {
     PerModality scored{};
     for (int64_t leaf = 0; leaf < 3; ++leaf) {
@@ -145,7 +146,7 @@ TEST_F(LoaderTest, PlanEqualsWhatTheBatchesHold) {
 TEST_F(LoaderTest, RanksTogetherReadWhatOneRankReads) {
   const auto read = [&](int rank, int ranks, int64_t first_step, int64_t steps) {
     Loader loader(dataset(), kConfig, 9, engine_.stream());
-    loader.start(first_step, rank, ranks);
+    loader.start(first_step, {rank, 3, ranks});
     std::map<std::pair<int64_t, int64_t>, Rows> batches;
     for (int64_t step = 0; step < steps; ++step)
       for (int64_t leaf = rank; leaf < 3; leaf += ranks) {
@@ -163,15 +164,15 @@ TEST_F(LoaderTest, RanksTogetherReadWhatOneRankReads) {
 
 TEST_F(LoaderTest, StartsAgainAndStopsWithFullQueue) {
   Loader loader(dataset(), kConfig, 9, engine_.stream());
-  loader.start(0, 0, 1);
+  loader.start(0, kAll);
   const Rows first = rows_of(loader.next().tokens);
-  loader.start(0, 0, 1);
+  loader.start(0, kAll);
   EXPECT_EQ(rows_of(loader.next().tokens), first);
 }
 
 TEST_F(LoaderTest, RanksWithoutLeavesMayNotAsk) {
   Loader loader(dataset(), kConfig, 9, engine_.stream());
-  loader.start(0, 3, 4);
+  loader.start(0, {3, 3, 4});
   EXPECT_EQ(message_of([&] { loader.next(); }), "loader: this rank has no leaves, or start() was not called");
 }
 
@@ -181,7 +182,7 @@ TEST_F(LoaderTest, AReadThatFailsReachesTheConsumer) {
   std::fstream file(shard,
                     std::ios::in | std::ios::out | std::ios::binary);  // behind the back of the open file
   file << std::string(std::filesystem::file_size(shard), '\xff') << std::flush;
-  loader.start(0, 0, 1);
+  loader.start(0, {0, 1, 1});
   EXPECT_EQ(message_of([&] { loader.next(); }),
             "dataset: " + shard +
                 ": /tokens holds 65535, which is not among 64 ids (32 image codes, "

@@ -111,19 +111,25 @@ TEST_F(UpcycleTest, GoesOnAtTheNextSampleWithTheScheduleAnew) {
 }
 
 TEST_F(UpcycleTest, ExpertsAreClonesAndMomentsAreResetOrCloned) {
-  const std::string source = seed(config("1t1i")), name = "blocks.1.feed_forward.up", out = folder_ / "new";
+  const std::string source = seed(config("1t1i")), out = folder_ / "new";
   for (const char* moments : {"reset", "clone"}) {
     std::filesystem::remove_all(out);
     upcycled({source, settings("2t3i+shared"), moments});
     for (const char* group : {"parameters", "first"}) {
-      const std::vector<float> from = values(source, group, name), to = values(out, group, name);
-      const size_t each = from.size() / 2;
-      ASSERT_EQ(to.size(), 7 * each);
-      const size_t parents[] = {0, 0, 1, 1, 1, 0, 1};
-      for (size_t i = 0; i < to.size(); ++i) {
-        const bool zero = std::string(group) == "first" && std::string(moments) == "reset";
-        ASSERT_EQ(to[i], zero ? 0 : from[parents[i / each] * each + i % each])
-            << group << " " << moments << " " << i;
+      const bool zero = std::string(group) == "first" && std::string(moments) == "reset";
+      const auto matrix = [](const char* experts) {
+        return str("blocks.1.feed_forward.experts.", experts, ".up");
+      };
+      for (const auto& [parent, child, experts] : {std::tuple("text", "text", 2),
+                                                   {"image", "image", 3},
+                                                   {"text", "shared_text", 1},
+                                                   {"image", "shared_image", 1}}) {
+        const std::vector<float> from = values(source, group, matrix(parent)),
+                                 to = values(out, group, matrix(child));
+        ASSERT_EQ(to.size(), static_cast<size_t>(experts) * from.size());
+        for (size_t i = 0; i < to.size(); ++i)
+          ASSERT_EQ(to[i], zero ? 0 : from[i % from.size()])
+              << group << " " << moments << " " << child << " " << i;
       }
     }
     EXPECT_EQ(values(out, "parameters", "embedding.weight"),
@@ -135,16 +141,16 @@ TEST_F(UpcycleTest, DrawsAShareOfTheHiddenUnitsAnew) {
   const std::string source = seed(config("1t1i")), out = folder_ / "new";
   upcycled({source, settings("2t2i"), "reset", 0.5});
   const size_t width = 32, hidden = 48;
-  for (const char* matrix : {"gate", "up", "down"}) {
-    const std::string name = std::string("blocks.0.feed_forward.") + matrix;
+  for (const auto& [group, matrix] : {std::pair("text", "gate"), {"text", "up"}, {"image", "down"}}) {
+    const std::string name = str("blocks.0.feed_forward.experts.", group, ".", matrix);
     const std::vector<float> from = values(source, "parameters", name), to = values(out, "parameters", name);
-    for (size_t expert = 0; expert < 4; ++expert) {
+    for (size_t expert = 0; expert < 2; ++expert) {
       size_t changed = 0;
       for (size_t unit = 0; unit < hidden; ++unit) {
         size_t different = 0;
         for (size_t j = 0; j < width; ++j) {
           const size_t at = std::string(matrix) == "down" ? j * hidden + unit : unit * width + j;
-          different += to[expert * width * hidden + at] != from[expert / 2 * width * hidden + at];
+          different += to[expert * width * hidden + at] != from[at];
         }
         EXPECT_TRUE(different == 0 || different == width) << name << " expert " << expert << " unit " << unit;
         changed += different > 0;

@@ -87,7 +87,7 @@ TEST(AuxiliaryRouters, LearnAMicroBatchByHeartAndThenChooseAsTheRoutersDid) {
                     Rows rows = tiny.rows;
                     rows.record = &chosen;
                     for (int64_t step = 0; step < 400; ++step) {
-                      shards.begin_round(1);
+                      shards.begin_round(0, 1);
                       chosen = {};
                       Tape tape;
                       model(rows);

@@ -179,8 +179,8 @@ Cost ledger_cost(const ModelConfig& config, Rows rows, Routings& routings) {
   Cost cost;
   run_ranks(1, [&](Communicator& world) {
     Transformer model(config);
-    Shards shards = shard(model, world, Stream::meta(), {}, 1, config.deviation);
-    shards.begin_round(1);
+    Shards shards = shard(model, Mesh(world), Stream::meta(), {}, 1, config.deviation);
+    shards.begin_round(0, 1);
     Tape tape;
     const Loss loss =
         cross_entropy(model(rows), Tensor::empty(rows.tokens.shape(), DType::i32, Stream::meta()), 1, 0);

@@ -53,7 +53,7 @@ std::vector<float> block_output(const ModelConfig& config, const TinyRows& tiny,
   std::vector<float> values;
   run_ranks(1, [&](Communicator& world) {
     Transformer model(config);
-    Shards shards = shard(model, world, stream, {}, 1, config.deviation);
+    Shards shards = shard(model, Mesh(world), stream, {}, 1, config.deviation);
     Rows rows = tiny.rows;
     Tensor output;
     rows.record = record;

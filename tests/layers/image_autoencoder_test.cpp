@@ -24,7 +24,7 @@ TEST(ImageAutoencoder, GradientMatchesDoublePrecision) {
   const Tensor patches = tiny_patches(config, kImages, stream);
   const PatchRows rows(kImages, config.patches(), stream);
   const float scale = 1 / static_cast<float>(kImages * config.patches());
-  lone.shards.begin_round(1);
+  lone.shards.begin_round(0, 1);
   Tape tape;
   const Autoencoded result = lone.model(patches, rows, scale);
   tape.backward(result.loss);

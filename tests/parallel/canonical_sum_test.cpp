@@ -110,5 +110,40 @@ TEST(CanonicalSum, StartsOver) {
   EXPECT_FALSE(CanonicalSum<Tensor>().total());
 }
 
+TEST(CanonicalSum, NodesCoverARangeOnceAndAreAsFewAsCanBe) {
+  for (int64_t first = 0; first < 40; ++first)
+    for (int64_t end = first; end < 80; ++end) {
+      int64_t at = first;
+      const std::vector<CanonicalNode> nodes = canonical_nodes(first, end);
+      for (const CanonicalNode& node : nodes) {
+        EXPECT_EQ(node.first, at);
+        EXPECT_EQ(node.first % (int64_t{1} << node.height), 0);
+        at = node.end();
+        // Its parent would stick out.
+        const int64_t parent = node.is_left() ? node.first : node.first - (node.end() - node.first);
+        EXPECT_TRUE(parent < first || parent + 2 * (node.end() - node.first) > end);
+      }
+      EXPECT_EQ(at, end);
+    }
+}
+
+TEST(CanonicalSum, PartsOfTheLeavesMakeUpTheSameTree) {
+  for (int64_t count = 1; count <= kMostLeaves; ++count)
+    for (int64_t parts = 1; parts <= 6; ++parts) {
+      CanonicalSum<double> whole, together;
+      for (int64_t leaf = 0; leaf < count; ++leaf) whole.push(leaf_value(leaf, 0));
+      for (int64_t part = 0; part < parts; ++part) {
+        const int64_t first = part * count / parts, end = (part + 1) * count / parts;
+        CanonicalSum<double> some;
+        for (int64_t leaf = first; leaf < end; ++leaf) some.push({leaf, 0}, leaf_value(leaf, 0));
+        const std::vector<CanonicalNode> nodes = canonical_nodes(first, end);
+        const std::vector<double> sums = some.take();
+        ASSERT_EQ(sums.size(), nodes.size());
+        for (size_t i = 0; i < nodes.size(); ++i) together.push(nodes[i], sums[i]);
+      }
+      EXPECT_EQ(together.total(), whole.total()) << count << " leaves in " << parts << " parts";
+    }
+}
+
 }  // namespace
 }  // namespace tessera

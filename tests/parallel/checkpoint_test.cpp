@@ -56,9 +56,10 @@ class Model {
       parameter.name = name;
       groups_[name[0] == 'a' ? 0 : 1].second.push_back(&parameter);
     }
+    mesh_.emplace(world);
     std::vector<Optimized> ranges;
     for (auto& [group, members] : groups_) {
-      group.bind(members, world, engine.stream(), {}, seed, 1);
+      group.bind(members, *mesh_, engine.stream(), {}, seed, 1);
       for (const ShardPiece& piece : group.pieces()) {
         pieces_.push_back(piece);
         ranges.push_back({piece.value, piece.grad, true});
@@ -100,6 +101,7 @@ class Model {
   }
 
   std::vector<std::unique_ptr<Parameter>> parameters_;
+  std::optional<Mesh> mesh_;
   std::array<std::pair<ShardGroup, std::vector<Parameter*>>, 2> groups_;
   std::vector<ShardPiece> pieces_;
   std::optional<AdamW> optimizer_;

@@ -1,4 +1,4 @@
-#include "parallel/sharded.h"
+#include "parallel/shards.h"
 
 #include <gtest/gtest.h>
 
@@ -41,19 +41,22 @@ struct Model {
   Sharded<Lower> lower;
   Sharded<Upper> upper;
 
-  void bind(Communicator& communicator, Stream stream, ShardOptions options) {
+  Shards shard(Communicator& world, Stream stream, ShardOptions options, const MeshConfig& config = {}) {
+    auto mesh = std::make_unique<const Mesh>(world, config);
+    bind(*mesh, stream, options);
+    return {{&lower.group, &upper.group}, std::move(mesh)};
+  }
+  void bind(const Mesh& mesh, Stream stream, ShardOptions options) {
     lower.layer.weight.name = "lower.weight";
     lower.layer.scale.name = "lower.scale";
     lower.layer.unused.name = "lower.unused";
     upper.layer.weight.name = "upper.weight";
     upper.layer.offset.name = "upper.offset";
-    lower.group.bind({&lower.layer.weight, &lower.layer.scale, &lower.layer.unused}, communicator, stream,
-                     options, kSeed, kDeviation);
-    upper.group.bind({&upper.layer.weight, &upper.layer.offset}, communicator, stream, options, kSeed,
-                     kDeviation);
+    lower.group.bind({&lower.layer.weight, &lower.layer.scale, &lower.layer.unused}, mesh, stream, options,
+                     kSeed, kDeviation);
+    upper.group.bind({&upper.layer.weight, &upper.layer.offset}, mesh, stream, options, kSeed, kDeviation);
   }
   Var operator()(const Var& x) { return upper(lower(x)); }
-  Shards shards(Communicator& communicator) { return {{&lower.group, &upper.group}, communicator}; }
 };
 
 Tensor drawn(const char* purpose, int64_t leaf, Shape shape, DType dtype, Stream stream) {
@@ -97,6 +100,7 @@ struct Training {
   ShardOptions options{};
   int threads = 1;
   int64_t steps = 2;
+  MeshConfig mesh{};
 };
 
 struct Result {
@@ -104,12 +108,10 @@ struct Result {
   std::vector<double> norms;  ///< of each step
 };
 
-void run_round(Model& model, Shards& shards, int64_t first, const Training& training,
-               const Communicator& world, Stream stream) {
-  const int present = static_cast<int>(std::min<int64_t>(world.size(), training.leaves - first));
-  shards.begin_round(present);
-  if (world.rank() < present)
-    run_leaf(model, first + world.rank(), training.options.compute, stream);
+void run_round(Model& model, Shards& shards, int64_t round, const Training& training, Stream stream) {
+  shards.begin_round(round, training.leaves);
+  if (const std::optional<int64_t> leaf = shards.mesh().leaf(round, training.leaves))
+    run_leaf(model, *leaf, training.options.compute, stream);
   else
     shards.idle_round();
 }
@@ -117,13 +119,12 @@ void run_round(Model& model, Shards& shards, int64_t first, const Training& trai
 void train_on(Communicator& world, const Training& training, Result& result) {
   CpuEngine engine(training.threads);
   Model model;
-  model.bind(world, engine.stream(), training.options);
-  Shards shards = model.shards(world);
+  Shards shards = model.shard(world, engine.stream(), training.options, training.mesh);
   const std::vector<ShardPiece> pieces = shards.pieces();
   AdamW optimizer = adamw_over(pieces, {});
   for (int64_t step = 0; step < training.steps; ++step) {
-    for (int64_t first = 0; first < training.leaves; first += world.size())
-      run_round(model, shards, first, training, world, engine.stream());
+    for (int64_t round = 0; round < shards.mesh().rounds(training.leaves); ++round)
+      run_round(model, shards, round, training, engine.stream());
     shards.finish_step();
     const double norm = shards.gradient_norm();
     if (world.rank() == 0) result.norms.push_back(norm);
@@ -157,6 +158,19 @@ TEST(Sharded, AnyNumberOfRanksTrainsLikeOne) {
         train({.ranks = ranks, .leaves = leaves, .options = {compute, true}}, other);
         expect_same(one, other);
       }
+    }
+  }
+}
+
+TEST(Sharded, AnyNumberOfReplicasTrainsLikeOne) {
+  for (int64_t leaves : {5, 6, 8, 11}) {
+    Result one;
+    train({.ranks = 1, .leaves = leaves}, one);
+    for (const auto& [ranks, replicas] : {std::pair(2, 2), {4, 2}, {4, 4}, {6, 2}, {6, 3}, {5, 5}}) {
+      SCOPED_TRACE(str(leaves, " leaves, ", ranks, " ranks, ", replicas, " replicas"));
+      Result other;
+      train({.ranks = ranks, .leaves = leaves, .mesh = {.replicate = replicas}}, other);
+      expect_same(one, other);
     }
   }
 }
@@ -196,7 +210,8 @@ std::map<std::string, std::vector<float>> plain_gradients(int64_t leaf) {
     CpuEngine engine;
     const Stream stream = engine.stream();
     Model model;
-    model.bind(world, stream, {});
+    const Mesh mesh(world);
+    model.bind(mesh, stream, {});
     std::map<Parameter*, Tensor> masters;
     for (ShardGroup* group : {&model.lower.group, &model.upper.group})
       for (const ShardPiece& piece : group->pieces())
@@ -254,7 +269,8 @@ TEST(Sharded, DrawingDoesNotDependOnThreads) {
       Parameter parameter({300, 333});
       parameter.name = "large";
       ShardGroup group;
-      group.bind({&parameter}, world, engine.stream(), {}, kSeed, 1);
+      const Mesh mesh(world);
+      group.bind({&parameter}, mesh, engine.stream(), {}, kSeed, 1);
       const Tensor drawn = group.pieces().at(0).value;
       values.assign(drawn.values<float>().begin(), drawn.values<float>().end());
     });
@@ -270,7 +286,8 @@ TEST(Sharded, EvaluationNeedsNoTapeAndNoRound) {
       CpuEngine engine;
       const std::unique_ptr<Communicator> careful = checked(world);
       Model model;
-      model.bind(*careful, engine.stream(), {});
+      const Mesh mesh(*careful);
+      model.bind(mesh, engine.stream(), {});
       const Var y = model(drawn("x", 0, {kRows, 5}, DType::f32, engine.stream()));
       EXPECT_FALSE(y.tracked());
       if (world.rank() == 0)
@@ -289,7 +306,8 @@ TEST(Sharded, WholeParametersLiveOnlyWhileUsed) {
     Parameter parameter({100, 100});
     parameter.name = "p";
     ShardGroup group;
-    group.bind({&parameter}, world, engine.stream(), {}, kSeed, 1);
+    const Mesh mesh(world);
+    group.bind({&parameter}, mesh, engine.stream(), {}, kSeed, 1);
     const int64_t whole = Allocator::rounded(40000), part = Allocator::rounded(20000);
     EXPECT_EQ(live_bytes(engine), 2 * part);
     Tensor captured;
@@ -312,13 +330,12 @@ TEST(Sharded, ATapeDoesNotKeepWholeParameters) {
       CpuEngine engine;
       const Stream stream = engine.stream();
       Model model;
-      model.bind(world, stream, {DType::f32, reshard});
-      Shards shards = model.shards(world);
+      Shards shards = model.shard(world, stream, {DType::f32, reshard});
       const int64_t bound = live_bytes(engine);
       // 35 + 7 + 6 and 21 + 2 elements over two ranks.
       const int64_t wholes = Allocator::rounded(4 * 48) + Allocator::rounded(4 * 24);
       const int64_t parts = Allocator::rounded(4 * 24) + Allocator::rounded(4 * 12);
-      shards.begin_round(2);
+      shards.begin_round(0, 2);
       run_leaf(model, world.rank(), DType::f32, stream);
       // The sum of the two leaves is what backward leaves behind.
       EXPECT_EQ(live_bytes(engine), bound + parts + (reshard ? 0 : wholes));
@@ -336,9 +353,10 @@ TEST(Sharded, OneRankPushesItsGradientWithoutACopy) {
     Parameter parameter({64, 1024});
     parameter.name = "p";
     ShardGroup group;
-    group.bind({&parameter}, world, engine.stream(), {}, kSeed, 1);
+    const Mesh mesh(world);
+    group.bind({&parameter}, mesh, engine.stream(), {}, kSeed, 1);
     const int64_t bound = live_bytes(engine), size = Allocator::rounded(4 * 64 * 1024);
-    group.begin_round(1);
+    group.begin_round({0, 1});
     Tape tape;
     { ShardGroup::Use use(group); }
     tape.backward(tape.leaf(Tensor::zeros({1}, DType::f32, engine.stream()), [](const Tensor&) {}));
@@ -353,15 +371,15 @@ TEST(Sharded, RefusesWhatItCannotDo) {
     const Stream stream = engine.stream();
     Parameter nameless({2});
     ShardGroup group;
-    EXPECT_THROW(group.bind({&nameless}, world, stream, {}, kSeed, 1), Error);
+    const Mesh mesh(world);
+    EXPECT_THROW(group.bind({&nameless}, mesh, stream, {}, kSeed, 1), Error);
     Model model;
-    model.bind(world, stream, {});
-    EXPECT_THROW(model.bind(world, stream, {}), Error);
+    Shards shards = model.shard(world, stream, {});
+    EXPECT_THROW(model.bind(mesh, stream, {}), Error);
     EXPECT_THROW((void)model.lower.layer(drawn("x", 0, {kRows, 5}, DType::f32, stream)), Error);  // no Use
     EXPECT_THROW(run_leaf(model, 0, DType::f32, stream), Error);                                  // no round
-    Shards shards = model.shards(world);
-    EXPECT_THROW(shards.begin_round(2), Error);
-    shards.begin_round(1);
+    EXPECT_THROW(shards.begin_round(1, 1), Error);
+    shards.begin_round(0, 1);
     Tape tape;  // the same group twice in one round would push two leaves
     const Var x = drawn("x", 0, {kRows, 5}, DType::f32, stream);
     const Var y = add(model(x), model(x));
@@ -373,11 +391,10 @@ TEST(Sharded, WorksWithoutStorage) {
   run_ranks(2, [](Communicator& world) {
     const Stream meta = Stream::meta();
     Model model;
-    model.bind(world, meta, {DType::bf16, true});
-    Shards shards = model.shards(world);
-    for (int present : {2, 1}) {
-      shards.begin_round(present);
-      if (world.rank() >= present) {
+    Shards shards = model.shard(world, meta, {DType::bf16, true});
+    for (int64_t round : {0, 1}) {
+      shards.begin_round(round, 3);
+      if (!shards.mesh().leaf(round, 3)) {
         shards.idle_round();
         continue;
       }
@@ -403,8 +420,9 @@ double norm_of(int ranks, const std::vector<float>& gradient) {
     first.name = "first";
     rest.name = "rest";
     ShardGroup group;
-    group.bind({&first, &rest}, world, engine.stream(), {}, kSeed, 1);
-    const Shards shards({&group}, world);
+    auto mesh = std::make_unique<const Mesh>(world);
+    group.bind({&first, &rest}, *mesh, engine.stream(), {}, kSeed, 1);
+    const Shards shards({&group}, std::move(mesh));
     for (const ShardPiece& piece : shards.pieces()) {
       const int64_t begin = piece.begin + (piece.parameter == &rest ? 3 : 0);
       std::copy_n(gradient.begin() + begin, piece.grad.count(), piece.grad.data<float>());

@@ -23,7 +23,7 @@ struct LoneAutoencoder {
   Shards shards;
 
   LoneAutoencoder(const ImageAutoencoderConfig& config, Stream stream)
-      : model(config), shards(shard(model, *alone, stream, {DType::f32, true}, 1, config.deviation)) {}
+      : model(config), shards(shard(model, Mesh(*alone), stream, {DType::f32, true}, 1, config.deviation)) {}
 };
 
 }  // namespace tessera

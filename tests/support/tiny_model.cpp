@@ -24,14 +24,19 @@ Candidates candidates(const std::vector<int32_t>& index, const std::vector<int64
 
 /// Overwrites the initial values of all shards.
 void set_values(const Shards& shards, DType compute, float deviation, bool tied_experts) {
+  std::map<std::string, uint64_t> drawn;  // the experts of all groups of a layer draw from one sequence
   for (const ShardPiece& piece : shards.pieces()) {
     const Parameter& parameter = *piece.parameter;
-    const Purpose purpose("tiny " + parameter.name);
-    const bool tied = tied_experts && parameter.shape.rank() == 3;
-    const auto period =
-        static_cast<uint64_t>(tied ? parameter.shape.count() / parameter.shape[0] : parameter.shape.count());
-    uint64_t index = static_cast<uint64_t>(piece.begin);
-    std::vector<float> values(static_cast<size_t>(piece.value.count()));
+    std::string name = parameter.name;
+    const size_t experts = name.find(".experts.");
+    if (experts != std::string::npos) name.erase(experts, name.rfind('.') - experts);
+    const Purpose purpose("tiny " + name);
+    const auto count = static_cast<uint64_t>(parameter.shape.count());
+    const uint64_t period = tied_experts && parameter.by_expert
+                                ? count / static_cast<uint64_t>(parameter.shape[0])
+                                : ~uint64_t{0};
+    uint64_t& index = drawn[name];
+    std::vector<float> values(count);
     for (float& value : values) {
       value = (parameter.init == Init::ones ? 1 : 0) +
               deviation * static_cast<float>(random_normal(1, purpose, index++ % period));
@@ -131,7 +136,7 @@ void with_tiny_model(const ModelConfig& config, DType compute, Stream stream, co
                      const std::function<void(Transformer& model, Shards& shards)>& use) {
   run_ranks(1, [&](Communicator& world) {
     Transformer model(config);
-    Shards shards = shard(model, world, stream, {compute, true}, 1, config.deviation);
+    Shards shards = shard(model, Mesh(world), stream, {compute, true}, 1, config.deviation);
     set_values(shards, compute, config.deviation, options.tied_experts);
     shards.invalidate();
     for_each_parameter(model, "", [&](const std::string&, Parameter& parameter) {
@@ -145,7 +150,7 @@ StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compu
                     StepOptions options) {
   StepResult result;
   with_tiny_model(config, compute, stream, options, [&](Transformer& model, Shards& shards) {
-    shards.begin_round(1);
+    shards.begin_round(0, 1);
     Rows rows = tiny.rows;
     rows.noise = tiny.host.noise;
     Routings chosen, given;

@@ -65,11 +65,20 @@ struct Model {
     return linear(mixed, path + "wo", width, width);
   }
 
-  Values network(const Values& x, const std::string& path, Offsets offsets) const {
+  /// paths: whose matrices stand one after another, for the groups of rows that offsets cut.
+  Values network(const Values& x, const std::vector<std::string>& paths, Offsets offsets) const {
     const int64_t width = config.width, inner = config.inner();
-    const Values gate = matmul(x, parameters.at(path + "gate"), offsets, width, inner);
-    const Values up = matmul(x, parameters.at(path + "up"), offsets, width, inner);
-    return matmul(swiglu(gate, up), parameters.at(path + "down"), offsets, inner, width);
+    const auto matrices = [&](const std::string& name) {
+      Values all;
+      for (const std::string& path : paths) {
+        const Values& some = parameters.at(path + name);
+        all.insert(all.end(), some.begin(), some.end());
+      }
+      return all;
+    };
+    const Values gate = matmul(x, matrices("gate"), offsets, width, inner);
+    const Values up = matmul(x, matrices("up"), offsets, width, inner);
+    return matmul(swiglu(gate, up), matrices("down"), offsets, inner, width);
   }
 
   Values mix_experts(const Values& x, const std::string& path, int64_t layer) const {
@@ -110,7 +119,9 @@ struct Model {
         if (group.routed()) ++column;
       }
     }
-    Values done = network(gather(x, slots.index, config.width), path, slots.offsets);
+    std::vector<std::string> paths;
+    for (const ExpertGroup& group : groups) paths.push_back(str(path, "experts.", group.name, "."));
+    Values done = network(gather(x, slots.index, config.width), paths, slots.offsets);
     if (config.gate_order == "norm_then_gate")
       done = rms_norm(done, parameters.at(path + "norm"), config.epsilon);
     return combine(done, gates, slots.index, rows(), config.width);
@@ -125,7 +136,7 @@ struct Model {
     if (!dense && config.gate_order == "norm_then_gate")
       return add(mixed, mix_experts(mixed, feed_forward_path, layer));
     return residual(mixed, feed_forward_path + "norm", [&](const Values& in) {
-      return dense ? network(in, feed_forward_path, std::vector<int64_t>{0, rows()})
+      return dense ? network(in, {feed_forward_path}, std::vector<int64_t>{0, rows()})
                    : mix_experts(in, feed_forward_path, layer);
     });
   }

@@ -42,7 +42,7 @@ class Trainer {
       : loader_(loader),
         stream_(stream),
         model_(model_config()),
-        shards_(shard(model_, world, stream, {compute, false}, 1, model_config().deviation)),
+        shards_(shard(model_, Mesh(world), stream, {compute, false}, 1, model_config().deviation)),
         optimizer_(adamw_over(shards_.pieces(), {})) {}
 
   Parameters parameters() const {
@@ -72,7 +72,7 @@ class Trainer {
         given = there((*replay)[static_cast<size_t>(leaf)], batch.tokens.count());
         rows.replay = &given;
       }
-      shards_.begin_round(1);
+      shards_.begin_round(0, 1);
       Tape tape;
       const Loss result = cross_entropy(model_(rows), batch.targets.to(stream_), scale, 0);
       tape.backward(result.total);
