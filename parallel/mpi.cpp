@@ -52,6 +52,17 @@ class Messages {
     });
   }
 
+  /// After a failure no memory that is given back is written any more.
+  ~Messages() {
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      if (requests_[i] == MPI_REQUEST_NULL) continue;
+      if (i < expected_.size()) MPI_Cancel(&requests_[i]);
+      MPI_Request_free(&requests_[i]);
+    }
+  }
+  Messages(const Messages&) = delete;
+  Messages& operator=(const Messages&) = delete;
+
   void wait() {
     std::vector<MPI_Status> statuses(requests_.size());
     const int code = MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), statuses.data());

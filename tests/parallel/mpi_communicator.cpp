@@ -44,6 +44,23 @@ TEST(Mpi, MessagesOfAnotherLengthAreErrors) {
   world->barrier();
 }
 
+/// What is left of an exchange after a failure must not write into memory that serves another purpose by then.
+TEST(Mpi, ADroppedExchangeReceivesNothingMore) {
+  const std::unique_ptr<Communicator> world = mpi_world();
+  if (world->size() == 1) GTEST_SKIP() << "needs a rank that does not take part";
+  CpuEngine engine;
+  if (world->rank() == 1) {
+    const std::vector<int64_t> none(static_cast<size_t>(world->size()));
+    std::vector<int64_t> from_first = none;
+    from_first[0] = 6;
+    const Tensor room = Tensor::zeros({6}, DType::f32, engine.stream());
+    (void)world->all_to_all(Tensor::zeros({0}, DType::f32, engine.stream()), none, room, from_first,
+                            engine.stream());
+  }
+  world->barrier();
+  EXPECT_EQ(failure_of_exchange(*world, 6), "") << "the message goes to the exchange that it was sent to";
+}
+
 TEST(Mpi, CheckedMismatchThrowsEverywhere) {
   const std::unique_ptr<Communicator> world = mpi_world();
   if (world->size() == 1) GTEST_SKIP() << "needs two ranks to differ";
