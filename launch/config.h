@@ -5,6 +5,7 @@
 
 #include "autograd/optimizer.h"
 #include "data/loader.h"
+#include "launch/flight.h"
 #include "layers/rows.h"
 #include "parallel/mesh.h"
 #include "runtime/json.h"
@@ -37,6 +38,7 @@ struct Config {
   LoaderConfig loader;
   AdamWConfig adamw;
   ScheduleConfig schedule;
+  FlightConfig flight_recorder;
 
   auto fields() {
     return std::tuple{
@@ -78,7 +80,8 @@ struct Config {
         Field{"model", model},
         Field{"loader", loader},
         Field{"adamw", adamw},
-        Field{"schedule", schedule}};
+        Field{"schedule", schedule},
+        Field{"flight_recorder", flight_recorder}};
   }
   DType compute_dtype() const { return compute == "bf16" ? DType::bf16 : DType::f32; }
   Recompute recomputed() const;

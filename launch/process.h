@@ -15,6 +15,7 @@ enum ExitCode : int {
   kExitError = 1,     ///< bad input, a failed read or write, a diverged run: one sentence on stderr
   kExitUsage = 2,     ///< the command line could not be understood, or names a device that this machine lacks
   kExitRequeue = 85,  ///< stopped by a signal after saving a checkpoint: start the same command again
+  kExitHang = 86,     ///< the watchdog found no progress and ended the process (launch/watchdog.h)
 };
 
 /// True when a launcher started this process as one of several ranks.

@@ -24,8 +24,13 @@ void warn_of_changes(const std::string& checkpoint, const RunState& then, const 
 }  // namespace
 
 Run::Run(Config config, const CheckpointTensors& tensors, const Loader& loader, Engines& engines,
-         Communicator& world)
-    : config_(std::move(config)), tensors_(tensors), loader_(loader), engines_(engines), world_(world) {
+         Communicator& world, FlightRecorder& recorder)
+    : config_(std::move(config)),
+      tensors_(tensors),
+      loader_(loader),
+      engines_(engines),
+      world_(world),
+      recorder_(recorder) {
   restore();
   last_step_ = config_.stop_at > 0 ? std::min(config_.stop_at, config_.steps) : config_.steps;
   const double mine[] = {measure_matrix_peak(engines.stream(), config_.compute_dtype())};
@@ -65,7 +70,10 @@ bool Run::finish_step(int64_t step, const StepSummary& summary, const Update& up
   agree(world_, [&] {
     if (world_.rank() == 0) write_metrics(step, summary, update);
   });
-  const StepEnd end = end_of_step(step + 1, last_step_, config_.save_every, world_, [&] { save(step + 1); });
+  const StepEnd end = end_of_step(step + 1, last_step_, config_.save_every, world_, [&] {
+    recorder_.phase(FlightPhase::save);
+    save(step + 1);
+  });
   exit_code_ = end.exit_code;
   step_began_ns_ = Trace::now_ns();
   return end.go_on;

@@ -33,7 +33,7 @@ class Run {
   /// folder cannot be used, holds a checkpoint although config.resume is false, or the checkpoint does not fit the model
   /// or the data.
   Run(Config config, const CheckpointTensors& tensors, const Loader& loader, Engines& engines,
-      Communicator& world);
+      Communicator& world, FlightRecorder& recorder);
 
   int64_t first_step() const { return first_step_; }
   /// Steps that are done when this process ends: all, or config.stop_at of them.
@@ -55,6 +55,7 @@ class Run {
   const Loader& loader_;
   Engines& engines_;
   Communicator& world_;
+  FlightRecorder& recorder_;
   int64_t first_step_ = 0, last_step_ = 0;
   Thresholds thresholds_;
   double matrix_peak_ = 0;  ///< FLOP/s of all ranks together

@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 /// Settings that may change between the parts of a run without a word: they do not touch results.
 bool is_free(const std::string& key) {
   for (const char* free : {"out", "stop_at", "resume", "save_every", "keep", "isa", "threads", "thread_ranks",
-                           "reshard_after_forward", "trace", "loader.prefetch"})
+                           "reshard_after_forward", "trace", "loader.prefetch", "flight_recorder.records",
+                           "flight_recorder.watchdog_seconds"})
     if (key == free) return true;
   return false;
 }

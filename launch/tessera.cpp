@@ -15,6 +15,7 @@
 #include "launch/generate.h"
 #include "launch/inspect.h"
 #include "launch/inspect_step.h"
+#include "launch/post_mortem.h"
 #include "launch/prepare.h"
 #include "launch/process.h"
 #include "launch/report.h"
@@ -34,7 +35,8 @@ constexpr const char* kFooter =
     "Exit codes: 0 success; 1 bad input, failed read or write, or a diverged run (one sentence on stderr);\n"
     "2 the command line could not be understood, or names a device that this machine lacks; 85 stopped by\n"
     "SIGTERM, SIGINT or SIGUSR1 after saving a checkpoint: start the same command again and it goes on from\n"
-    "there (mpirun passes SIGUSR1 on; it answers SIGTERM and SIGINT with an exit code of its own).\n\n"
+    "there (mpirun passes SIGUSR1 on; it answers SIGTERM and SIGINT with an exit code of its own); 86 the\n"
+    "watchdog ended a run that hung (what happened: stderr, and tessera post-mortem RUN).\n\n"
     "A first run:\n"
     "  tessera prepare launch/configs/demo_data.json manifest=corpus/manifest/default.jsonl "
     "out=corpus/tokens\n"
@@ -324,6 +326,13 @@ int run(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 24));
   match_command->add_option("--seed", match.seed, "of the deals");
 
+  CLI::App* mortem_command = app.add_subcommand(
+      "post-mortem", "say which rank of a run hung or went wrong, where, and what the others did");
+  std::string mortem_run;
+  bool mortem_json = false;
+  mortem_command->add_option("run", mortem_run, "run folder")->required();
+  mortem_command->add_flag("--json", mortem_json, "for machines");
+
   CLI::App* doctor_command =
       app.add_subcommand("doctor", "check launcher, MPI, processor, memory and file system");
   std::string doctor_folder = ".";
@@ -344,7 +353,7 @@ int run(int argc, char** argv) {
   }
 
   for (const CLI::App* command : {prepare_command, upcycle_command, generate_command.command, inspect_command,
-                                  report_command, study_command, match_command})
+                                  report_command, study_command, match_command, mortem_command})
     TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
                   " runs as one process: start it without mpirun");
   if (const std::optional<int> code = image_commands.run()) return *code;
@@ -385,6 +394,10 @@ int run(int argc, char** argv) {
   }
   if (match_command->parsed()) {
     match_captions(match);
+    return kExitSuccess;
+  }
+  if (mortem_command->parsed()) {
+    std::printf("%s", post_mortem(mortem_run, mortem_json).c_str());
     return kExitSuccess;
   }
   if (doctor_command->parsed()) {

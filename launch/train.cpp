@@ -78,7 +78,13 @@ std::map<std::string, double> router_gradient_norms(const Transformer& model, co
 
 }  // namespace
 
-int train(const Config& config, Communicator& world) {
+int train(const Config& config, Communicator& plain_world) {
+  Flight flight(config.flight_recorder, plain_world);
+  return flight.guard([&] { return train_recorded(config, flight.world(), flight); });
+}
+
+int train_recorded(const Config& config, Communicator& world, Flight& flight) {
+  FlightRecorder& recorder = flight.recorder();
   Engines engines(world, {config.device, config.threads, config.isa});
   const Stream stream = engines.stream();
   if (config.trace) trace_of(stream)->start();
@@ -87,24 +93,30 @@ int train(const Config& config, Communicator& world) {
 
   Transformer model(config.model);
   const ShardOptions sharding{config.compute_dtype(), config.reshard_after_forward};
-  Shards shards =
-      shard(model, Mesh(engines.ranks(), config.mesh), stream, sharding, seed, config.model.deviation);
+  Communicator& ranks = flight.record(engines.ranks(), world);
+  Shards shards = shard(model, Mesh(ranks, config.mesh), stream, sharding, seed, config.model.deviation);
   const Mesh& mesh = shards.mesh();
   const bool trains_model = config.trained == "model";
   choose_trained(model, trains_model);
   AdamW optimizer = adamw_over(shards.pieces(), config.adamw);
-  Run run(config, {shards.pieces(), &optimizer}, *loader, engines, world);  // restores the latest checkpoint
+  Run run(config, {shards.pieces(), &optimizer}, *loader, engines, world,
+          recorder);  // restores the latest checkpoint
+  flight.persist(config.out);
   StepStatistics statistics(model, config.model, loader->dataset().vocabulary());
   loader->start(run.first_step(), leaves_of(mesh, loader->sampler().leaves()));
 
   bool running = run.first_step() < run.last_step();
   for (int64_t step = run.first_step(); running; ++step) {
+    recorder.step(step);
     const StepPlan plan = loader->plan(step);
     const float scale = 1.0f / static_cast<float>(plan.target_count);
     for (int64_t round = 0; round < mesh.rounds(plan.leaves); ++round) {  // one micro-batch per rank
+      recorder.round(static_cast<int32_t>(round));
       shards.begin_round(round, plan.leaves);
       const std::optional<int64_t> leaf = mesh.leaf(round, plan.leaves);
+      recorder.phase(FlightPhase::loader);
       const Batch batch = leaf ? loader->next() : empty_batch(engines.host());
+      recorder.phase(FlightPhase::forward);
       Rows rows = rows_of(batch, stream);
       rows.recompute = config.recomputed();
       rows.of_peers = tokens_of_peers(mesh, *loader, step, round, config.model.routing_pool);
@@ -117,9 +129,11 @@ int train(const Config& config, Communicator& world) {
       const Loss loss = cross_entropy(model(rows), batch.targets.to(stream), scale, config.z_loss);
       const Var objective =
           trains_model ? loss.total : prediction_loss(routings, 1.0f / static_cast<float>(plan.leaves));
+      recorder.phase(FlightPhase::backward);
       tape.backward(objective);  // gathers, reduces and frees as it goes
       if (leaf) statistics.add(batch, loss, rows, tape.ledger());
     }
+    recorder.phase(FlightPhase::optimizer);
     shards.finish_step();
 
     Update update{.gradient_norm = shards.gradient_norm(),
@@ -128,6 +142,7 @@ int train(const Config& config, Communicator& world) {
     update.clip_scale = clip_scale(update.gradient_norm, config.clip, step);
     optimizer.step(step, static_cast<float>(update.learning_rate), static_cast<float>(update.clip_scale));
     shards.invalidate();
+    recorder.phase(FlightPhase::report);
     running = run.finish_step(step, statistics.total(plan, mesh), update);
   }
   if (config.trace)

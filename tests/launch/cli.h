@@ -46,20 +46,22 @@ class CliTest : public testing::Test {
  protected:
   void SetUp() override {
     write_synthetic_dataset(data_, 7);
-    write_json(config_, {{"data", data_},
-                         {"out", out_},
-                         {"steps", 4},
-                         {"save_every", 100},
-                         {"threads", 1},
-                         {"model",
-                          {{"vocab", 64},
-                           {"width", 16},
-                           {"layers", 1},
-                           {"heads", 2},
-                           {"hidden", 24},
-                           {"feed_forward", {"2t1i"}}}},
-                         {"loader", {{"micro_batches", 3}, {"mixed_units", 1}, {"text_units", 1}}},
-                         {"schedule", {{"warmup", 2}, {"peak", 0.003}}}});
+    write_json(config_,
+               {{"data", data_},
+                {"out", out_},
+                {"steps", 4},
+                {"save_every", 100},
+                {"threads", 1},
+                {"model",
+                 {{"vocab", 64},
+                  {"width", 16},
+                  {"layers", 1},
+                  {"heads", 2},
+                  {"hidden", 24},
+                  {"feed_forward", {"2t1i"}}}},
+                {"loader", {{"micro_batches", 3}, {"mixed_units", 1}, {"text_units", 1}}},
+                {"schedule", {{"warmup", 2}, {"peak", 0.003}}},
+                {"flight_recorder", {{"records", 64}}}});  // rings fit the disks of the tests of full ones
   }
 
   Words train_words(const Words& overrides = {}) const {
