@@ -20,7 +20,7 @@ struct FlightConfig {
   auto fields() {
     return std::tuple{
         Field{"records", records,
-              "latest operations of each rank kept in OUT/flight for `tessera post-mortem`, 128 bytes each; "
+              "latest operations of each rank kept in OUT/flight for `tessera post-mortem`, 160 bytes each; "
               "0 = no files and no watchdog",
               0, 1 << 22},
         Field{"watchdog_seconds", watchdog_seconds,

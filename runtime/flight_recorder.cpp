@@ -128,6 +128,7 @@ void FlightRecorder::write(FlightRecord& record, std::string_view about) {
   const char* next = reinterpret_cast<const char*>(&records_[written_ % header_->capacity]);
   __builtin_prefetch(next, 1);
   __builtin_prefetch(next + 64, 1);
+  __builtin_prefetch(next + 128, 1);
 }
 
 void FlightRecorder::step(int64_t step) {

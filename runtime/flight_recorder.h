@@ -34,10 +34,10 @@ struct FlightRecord {
   int64_t step;       ///< -1 before the first
   int32_t round;      ///< of the step
   uint8_t event, operation, phase, dtype;
-  char about[56];  ///< what the collective is for; cut off, ends in 0
+  char about[88];  ///< what the collective is for; cut off, ends in 0
   uint64_t check;  ///< flight_check() of what is before it
 };
-static_assert(sizeof(FlightRecord) == 128);
+static_assert(sizeof(FlightRecord) == 160);
 
 /// A group that the rank is a member of.
 struct FlightGroup {
