@@ -88,10 +88,10 @@ void Watchdog::bite() {
   } catch (const std::exception& error) {
     report = error.what();
   }
-  report = str("hang: ", std::chrono::duration<double>(timeout_).count(), " s without progress: ", report);
+  report = str(std::chrono::duration<double>(timeout_).count(), " s without progress: ", report);
   recorder_.end(FlightEnd::hang, report);
   recorder_.flush();
-  if (claim_report(folder_, report + "\n")) log_line(report);
+  if (claim_report(folder_, "hang: " + report + "\n")) log_line("hang: " + report);
   // The exit of one rank takes the others down at once, and with them what they have to say.
   std::this_thread::sleep_for(5 * kBeat);
   ::_exit(kExitHang);
