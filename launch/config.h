@@ -12,6 +12,18 @@
 
 namespace tessera {
 
+/// How ranks exchange data.
+struct CommConfig {
+  std::string progress = "thread";
+
+  auto fields() {
+    return std::tuple{Field{"progress", progress,
+                            "one of none|thread: MPI moves data only while it is called; thread: a thread of "
+                            "each process calls it "
+                            "while the rank computes"}};
+  }
+};
+
 struct Config {
   std::string data = "corpus/tokens";
   std::string out = "runs/default";
@@ -39,6 +51,7 @@ struct Config {
   AdamWConfig adamw;
   ScheduleConfig schedule;
   FlightConfig flight_recorder;
+  CommConfig comm;
 
   auto fields() {
     return std::tuple{
@@ -81,7 +94,8 @@ struct Config {
         Field{"loader", loader},
         Field{"adamw", adamw},
         Field{"schedule", schedule},
-        Field{"flight_recorder", flight_recorder}};
+        Field{"flight_recorder", flight_recorder},
+        Field{"comm", comm}};
   }
   DType compute_dtype() const { return compute == "bf16" ? DType::bf16 : DType::f32; }
   Recompute recomputed() const;

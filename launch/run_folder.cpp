@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 bool is_free(const std::string& key) {
   for (const char* free : {"out", "stop_at", "resume", "save_every", "keep", "isa", "threads", "thread_ranks",
                            "reshard_after_forward", "trace", "loader.prefetch", "flight_recorder.records",
-                           "flight_recorder.watchdog_seconds"})
+                           "flight_recorder.watchdog_seconds", "comm.progress"})
     if (key == free) return true;
   return false;
 }

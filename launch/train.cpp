@@ -79,6 +79,7 @@ std::map<std::string, double> router_gradient_norms(const Transformer& model, co
 }  // namespace
 
 int train(const Config& config, Communicator& plain_world) {
+  if (config.comm.progress == "thread") plain_world.progress_in_background();
   Flight flight(config.flight_recorder, plain_world);
   return flight.guard([&] { return train_recorded(config, flight.world(), flight); });
 }

@@ -98,6 +98,7 @@ class Checked final : public Communicator {
     inner_.barrier();
   }
 
+  void progress_in_background() override { inner_.progress_in_background(); }
   void about(const std::string& purpose) override { inner_.about(purpose); }
 
  private:

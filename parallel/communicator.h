@@ -37,6 +37,11 @@ class Communicator {
   virtual void broadcast(Tensor data, int root) = 0;
   virtual void barrier() = 0;
 
+  /// From now on what this group and those that share its process have under way goes on while the thread computes, also where
+  /// that takes a thread of its own, which the last of these groups joins.  Throws Error when MPI was initialised for fewer
+  /// threads.
+  virtual void progress_in_background() {}
+
   /// What the collectives that follow are for, in words for people: "gather blocks.3.attention".  Holds until the next call;
   /// empty: nothing in particular.  Costs nothing unless a decorator records it.
   virtual void about(const std::string& purpose) { static_cast<void>(purpose); }

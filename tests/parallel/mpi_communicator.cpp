@@ -2,6 +2,13 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
 
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
 #include "parallel/communicator.h"
 #include "runtime/cpu_engine.h"
 #include "tests/support/ranks.h"
@@ -14,6 +21,39 @@ TEST(Mpi, ExchangesData) { expect_communicator(*mpi_world()); }
 TEST(Mpi, ExchangesDataWhenChecked) {
   const std::unique_ptr<Communicator> world = mpi_world();
   expect_communicator(*checked(*world));
+}
+
+TEST(Mpi, ExchangesDataInTheBackground) {
+  const std::unique_ptr<Communicator> world = mpi_world();
+  world->progress_in_background();
+  expect_communicator(*world);
+}
+
+/// Rank 0 waits for messages from ranks that do something else meanwhile, until a file says that it has them.
+TEST(Mpi, MessagesArriveWhileTheOtherRankIsBusy) {
+  const std::unique_ptr<Communicator> world = mpi_world();
+  if (world->size() == 1) GTEST_SKIP() << "needs two ranks to send something";
+  world->progress_in_background();
+  const double process[] = {static_cast<double>(getpid())};
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / str("tessera_arrived_", all_gather_values(*world, process)[0]);
+  CpuEngine engine;
+  constexpr int64_t kCount = 1 << 20;  // so long that both sides must take part
+  const Tensor part = Tensor::zeros({kCount}, DType::f32, engine.stream());
+  const Tensor whole = Tensor::zeros({kCount * world->size()}, DType::f32, engine.stream());
+  Pending<Tensor> pending = world->all_gather(part, whole, engine.stream());
+  if (world->rank() == 0) {
+    std::move(pending).wait(engine.stream());
+    std::ofstream{file};
+  } else {
+    const int64_t begin = Trace::now_ns();
+    while (!std::filesystem::exists(file) && Trace::now_ns() - begin < 20'000'000'000)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_TRUE(std::filesystem::exists(file));
+    std::move(pending).wait(engine.stream());
+  }
+  world->barrier();
+  if (world->rank() == 0) std::filesystem::remove(file);
 }
 
 TEST(MpiFull, LongMessages) { expect_long_messages(*mpi_world()); }
@@ -73,7 +113,8 @@ TEST(Mpi, CheckedMismatchThrowsEverywhere) {
 }  // namespace tessera
 
 int main(int argc, char** argv) {
-  MPI_Init(&argc, &argv);
+  int level = MPI_THREAD_SINGLE;
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &level);
   testing::InitGoogleTest(&argc, argv);
   // An exception ends the process, and with it all ranks, where otherwise they would wait for this one.
   GTEST_FLAG_SET(catch_exceptions, false);
