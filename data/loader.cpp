@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/cpu_engine.h"
+
 namespace tessera {
 
 Batch read_batch(const TokenDataset& dataset, std::span<const UnitRef> units, bool attend_across_documents,
                  Stream stream) {
+  const TraceRange range(engine_of(stream).trace, "read_batch", Track::loader);
   TESSERA_CHECK(!units.empty(), "loader: a micro-batch has at least one unit");
   const int64_t length = dataset.length(), rows = std::ssize(units) * length;
   std::vector<int32_t> tokens, targets(static_cast<size_t>(rows)), positions;

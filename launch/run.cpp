@@ -120,6 +120,7 @@ void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& 
 }
 
 void Run::save(int64_t steps_done) {
+  const TraceRange range(*trace_of(engines_.stream()), "checkpoint");
   if (progress_) progress_->clear();
   RunState state = run_state(config_, loader_.dataset().index(), engines_.isa(), thresholds_);
   save_checkpoint(config_.out, steps_done, tensors_, to_json(state), world_);

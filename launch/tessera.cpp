@@ -21,6 +21,7 @@
 #include "launch/report.h"
 #include "launch/study.h"
 #include "launch/tokenize_images.h"
+#include "launch/trace_command.h"
 #include "launch/train.h"
 #include "launch/train_image_tokenizer.h"
 #include "launch/train_routers.h"
@@ -314,6 +315,17 @@ int run(int argc, char** argv) {
       ->required();
   study_command->add_option("--out", study_out, "path of the page and the JSON file, without extension");
 
+  CLI::App* trace_command = app.add_subcommand(
+      "trace", "put the traces of all ranks on one clock, and say where a step's time goes");
+  TraceOptions trace;
+  trace_command->add_option("run", trace.run, "run folder of a training with trace=true")->required();
+  trace_command->add_option("--out", trace.out, "file for Perfetto (default: RUN/trace.json)");
+  trace_command->add_option("--page", trace.page, "HTML file with a bar for every rank");
+  trace_command->add_option("--first", trace.first, "first step of the tables")
+      ->check(CLI::NonNegativeNumber);
+  trace_command->add_option("--last", trace.last, "last step of the tables")->check(CLI::NonNegativeNumber);
+  trace_command->add_flag("--json", trace.json, "tables for machines");
+
   CLI::App* match_command = app.add_subcommand(
       "match-captions", "test whether generated pictures fit the captions they were made for");
   CaptionMatchOptions match;
@@ -352,8 +364,9 @@ int run(int argc, char** argv) {
     return fail_process(usage_problem(app, argc, argv, error), kExitUsage);
   }
 
-  for (const CLI::App* command : {prepare_command, upcycle_command, generate_command.command, inspect_command,
-                                  report_command, study_command, match_command, mortem_command})
+  for (const CLI::App* command :
+       {prepare_command, upcycle_command, generate_command.command, inspect_command, report_command,
+        study_command, match_command, mortem_command, trace_command})
     TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
                   " runs as one process: start it without mpirun");
   if (const std::optional<int> code = image_commands.run()) return *code;
@@ -390,6 +403,10 @@ int run(int argc, char** argv) {
   }
   if (study_command->parsed()) {
     write_study(study_variants, study_out);
+    return kExitSuccess;
+  }
+  if (trace_command->parsed()) {
+    run_trace(trace, std::cout);
     return kExitSuccess;
   }
   if (match_command->parsed()) {

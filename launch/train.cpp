@@ -9,6 +9,7 @@
 #include "launch/rows.h"
 #include "launch/run.h"
 #include "launch/statistics.h"
+#include "launch/trace_session.h"
 #include "layers/transformer.h"
 #include "runtime/stream.h"
 
@@ -50,6 +51,11 @@ std::vector<PoolTokens> tokens_of_peers(const Mesh& mesh, const Loader& loader, 
   return of_peers;
 }
 
+Batch next_batch(Loader& loader, Trace& trace) {
+  const TraceRange range(trace, "wait_for_batch");
+  return loader.next();
+}
+
 /// What does not learn becomes constant.
 void choose_trained(Transformer& model, bool trains_model) {
   for_each_parameter(model, "", [&](const std::string&, Parameter& parameter) {
@@ -84,18 +90,21 @@ int train(const Config& config, Communicator& plain_world) {
   return flight.guard([&] { return train_recorded(config, flight.world(), flight); });
 }
 
-int train_recorded(const Config& config, Communicator& world, Flight& flight) {
+int train_recorded(const Config& config, Communicator& recorded_world, Flight& flight) {
   FlightRecorder& recorder = flight.recorder();
-  Engines engines(world, {config.device, config.threads, config.isa});
+  Engines engines(recorded_world, {config.device, config.threads, config.isa});
   const Stream stream = engines.stream();
-  if (config.trace) trace_of(stream)->start();
+  TraceSession session(config.trace, stream, recorded_world);
+  Trace& trace = session.trace();
+  const std::unique_ptr<Communicator> traced_world = traced(recorded_world, trace),
+                                      ranks = traced(flight.record(engines.ranks(), recorded_world), trace);
+  Communicator& world = *traced_world;
   const auto seed = static_cast<uint64_t>(config.seed);
   const std::unique_ptr<Loader> loader = open_loader(config, world, engines.host());
 
   Transformer model(config.model);
   const ShardOptions sharding{config.compute_dtype(), config.reshard_after_forward};
-  Communicator& ranks = flight.record(engines.ranks(), world);
-  Shards shards = shard(model, Mesh(ranks, config.mesh), stream, sharding, seed, config.model.deviation);
+  Shards shards = shard(model, Mesh(*ranks, config.mesh), stream, sharding, seed, config.model.deviation);
   const Mesh& mesh = shards.mesh();
   const bool trains_model = config.trained == "model";
   choose_trained(model, trains_model);
@@ -109,6 +118,7 @@ int train_recorded(const Config& config, Communicator& world, Flight& flight) {
   bool running = run.first_step() < run.last_step();
   for (int64_t step = run.first_step(); running; ++step) {
     recorder.step(step);
+    const TraceRange in_step(trace, "step", Track::compute, step);
     const StepPlan plan = loader->plan(step);
     const float scale = 1.0f / static_cast<float>(plan.target_count);
     for (int64_t round = 0; round < mesh.rounds(plan.leaves); ++round) {  // one micro-batch per rank
@@ -116,7 +126,7 @@ int train_recorded(const Config& config, Communicator& world, Flight& flight) {
       shards.begin_round(round, plan.leaves);
       const std::optional<int64_t> leaf = mesh.leaf(round, plan.leaves);
       recorder.phase(FlightPhase::loader);
-      const Batch batch = leaf ? loader->next() : empty_batch(engines.host());
+      const Batch batch = leaf ? next_batch(*loader, trace) : empty_batch(engines.host());
       recorder.phase(FlightPhase::forward);
       Rows rows = rows_of(batch, stream);
       rows.recompute = config.recomputed();
@@ -146,8 +156,7 @@ int train_recorded(const Config& config, Communicator& world, Flight& flight) {
     recorder.phase(FlightPhase::report);
     running = run.finish_step(step, statistics.total(plan, mesh), update);
   }
-  if (config.trace)
-    trace_of(stream)->write(config.out + "/trace_" + std::to_string(world.rank()) + ".json", world.rank());
+  session.write(config.out);
   return run.exit_code();
 }
 

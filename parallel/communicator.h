@@ -9,6 +9,7 @@
 
 #include "runtime/pending.h"
 #include "runtime/tensor.h"
+#include "runtime/trace.h"
 
 namespace tessera {
 
@@ -71,5 +72,10 @@ std::string nccl_version();
 /// Before each collective all ranks exchange what they are about to do (operation, dtype, counts); an Error on every
 /// rank names the ranks that differ, where otherwise the program would hang or mix up data.
 std::unique_ptr<Communicator> checked(Communicator& inner);
+
+/// Leaves in trace, which must outlive it, what this rank's thread spends in collectives ("start_collective",
+/// "wait_for_collective") and, on the track of communication, each of them from its start until its wait() is over, named by what
+/// it is about, else by its operation.
+std::unique_ptr<Communicator> traced(Communicator& inner, Trace& trace);
 
 }  // namespace tessera

@@ -63,6 +63,7 @@ class Recorded final : public Communicator {
     done(entry);
   }
 
+  void progress_in_background() override { inner_.progress_in_background(); }
   void about(const std::string& purpose) override {
     about_ = purpose;
     about_phase_ = recorder_.phases();

@@ -2,9 +2,10 @@
 
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 
 #include "runtime/error.h"
+#include "runtime/json.h"
+#include "runtime/replace_file.h"
 
 namespace tessera {
 
@@ -14,11 +15,18 @@ int64_t Trace::now_ns() {
       .count();
 }
 
-void Trace::record(const char* name, int64_t begin_ns, int64_t end_ns) {
-  events_[static_cast<size_t>(recorded_++ % kCapacity)] = {name, begin_ns, end_ns};
+void Trace::record(const char* name, int64_t begin_ns, int64_t end_ns, Track track, int64_t number) {
+  std::lock_guard hold(lock_);
+  events_[static_cast<size_t>(recorded_++ % kCapacity)] = {name, begin_ns, end_ns, number, track};
+}
+
+const char* Trace::keep(const std::string& name) {
+  std::lock_guard hold(lock_);
+  return kept_.insert(name).first->c_str();
 }
 
 std::map<std::string, int64_t> Trace::totals() const {
+  std::lock_guard hold(lock_);
   std::map<std::string, int64_t> totals;
   for (int64_t i = oldest(); i < recorded_; ++i) {
     const Event& event = events_[static_cast<size_t>(i % kCapacity)];
@@ -27,22 +35,30 @@ std::map<std::string, int64_t> Trace::totals() const {
   return totals;
 }
 
-void Trace::write(const std::string& path, int rank) const {
-  std::ofstream out(path);
-  out << "{\"traceEvents\":[";
+void Trace::write(const std::string& path, const TraceHeader& header) const {
+  std::lock_guard hold(lock_);
   const int64_t first = oldest();
-  for (int64_t i = first; i < recorded_; ++i) {
-    const Event& event = events_[static_cast<size_t>(i % kCapacity)];
-    char line[256];
-    std::snprintf(line, sizeof line,
-                  "%s\n{\"name\":\"%s\",\"ph\":\"X\",\"pid\":%d,\"tid\":0,\"ts\":%.3f,\"dur\":%.3f}",
-                  i == first ? "" : ",", event.name, rank, static_cast<double>(event.begin_ns) * 1e-3,
-                  static_cast<double>(event.end_ns - event.begin_ns) * 1e-3);
-    out << line;
-  }
-  out << "\n]}\n";
-  out.close();
-  TESSERA_CHECK(out, "trace: cannot write ", path);
+  replace_file(path, [&](std::ostream& out) {
+    out << str("{\"tessera\":{\"rank\":", header.rank, ",\"ranks\":", header.ranks,
+               ",\"started_ns\":", header.started_ns, ",\"lost\":", first, ",\"clock\":[");
+    for (const ClockPoint& point : header.clock)
+      out << str(&point == header.clock.data() ? "" : ",", "{\"at_ns\":", point.at_ns,
+                 ",\"offset_ns\":", point.offset_ns, ",\"round_trip_ns\":", point.round_trip_ns, "}");
+    out << "]},\n\"traceEvents\":[";
+    for (int64_t i = first; i < recorded_; ++i) {
+      const Event& event = events_[static_cast<size_t>(i % kCapacity)];
+      char times[96];
+      std::snprintf(times, sizeof times, "\"ts\":%.3f,\"dur\":%.3f",
+                    static_cast<double>(event.begin_ns) * 1e-3,
+                    static_cast<double>(event.end_ns - event.begin_ns) * 1e-3);
+      out << str(i == first ? "\n" : ",\n", "{\"name\":", Json(event.name).dump(),
+                 ",\"ph\":\"X\",\"pid\":", header.rank, ",\"tid\":", static_cast<int>(event.track), ",",
+                 times);
+      if (event.number >= 0) out << str(",\"args\":{\"number\":", event.number, "}");
+      out << "}";
+    }
+    out << "\n]}\n";
+  });
 }
 
 }  // namespace tessera

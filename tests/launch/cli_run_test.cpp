@@ -3,6 +3,7 @@
 #include <cmath>
 #include <csignal>
 #include <fstream>
+#include <set>
 
 #include "launch/run_state.h"
 #include "parallel/checkpoint.h"
@@ -35,10 +36,10 @@ TEST_F(CliRunTest, TellsWhatItCanDo) {
       EXPECT_NE(result.out.find(part), std::string::npos) << "no \"" << part << "\" in\n" << result.out;
   };
   says({"--help"}, {"prepare", "train", "evaluate", "upcycle", "train-routers", "generate", "inspect",
-                    "report", "doctor", "version", "Exit codes: 0 success; 1 bad input", "2 the command line",
-                    "85 stopped by", "mpirun -n 2"});
+                    "report", "trace", "doctor", "version", "Exit codes: 0 success; 1 bad input",
+                    "2 the command line", "85 stopped by", "mpirun -n 2"});
   for (const char* command : {"prepare", "train", "evaluate", "upcycle", "train-routers", "generate",
-                              "inspect", "report", "doctor"})
+                              "inspect", "report", "trace", "doctor"})
     says({command, "--help"}, {command});
   says({"train", "--keys"}, {"model.width = 256 [1, 1048576]", "schedule.peak", "steps between checkpoints"});
   says({"prepare", "--keys"}, {"image_share = 0.5 [0, 1]"});
@@ -148,8 +149,21 @@ TEST_F(CliRunTest, TracingChangesNothing) {
   train();
   train({"trace=true", "thread_ranks=2", "out=" + traced});
   EXPECT_EQ(result(traced), result(out_));
-  for (const char* name : {"/trace_0.json", "/trace_1.json"})
-    EXPECT_FALSE(read_json(traced + name).empty()) << name;
+  const Json split = json_of(tessera_words({"trace", traced, "--json"}));
+  ASSERT_EQ(split["ranks"].size(), 2u);
+  for (const Json& rank : split["ranks"]) {
+    EXPECT_EQ(rank["steps"], 4);
+    int64_t sum = 0;
+    for (const Json& part : rank["ns"]) sum += part.get<int64_t>();
+    EXPECT_EQ(rank["total_ns"], sum);
+    for (const char* part : {"compute", "optimizer", "gather", "gradients", "other", "loader", "checkpoint"})
+      EXPECT_GT(rank["ns"][part], 0) << part;
+  }
+  std::set<std::string> names;
+  for (const Json& event : read_json(traced + "/trace.json")["traceEvents"]) names.insert(event["name"]);
+  for (const char* name : {"step", "matmul_forward", "read_batch", "collective"})
+    EXPECT_TRUE(names.contains(name)) << name;
+  expect_refusal(tessera_words({"trace", out_}), 1, {out_ + "/trace_0.json: missing"});
 }
 
 /// Micro-batch 0 of the fourth step is all of it here, and with beta1 = 0 the first moments after it are its gradients.
