@@ -88,7 +88,7 @@ void catch_stop_signals() {
   action.sa_handler = [](int signal) { requested_stop.store(signal); };
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
-  for (int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
+  for (int signal : kStopSignals) sigaction(signal, &action, nullptr);
 }
 
 int stop_signal(Communicator& world) {

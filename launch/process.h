@@ -1,6 +1,7 @@
 #pragma once
 // From a command line to ranks: under mpirun or srun the ranks of MPI, else threads of this process.
 
+#include <csignal>
 #include <functional>
 #include <string>
 
@@ -34,7 +35,9 @@ int fail_process(const std::string& message, ExitCode code);
 /// Collective.
 void require_same(Communicator& world, const std::string& what, const Json& values);
 
-/// From now on SIGTERM, SIGINT and SIGUSR1 ask the run to stop instead of ending it.
+/// Those that ask a run to save and stop.
+inline constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGUSR1};
+/// From now on they do, instead of ending it.
 void catch_stop_signals();
 /// The signal that asked any rank to stop, or 0; the same on all ranks.  Collective.
 int stop_signal(Communicator& world);

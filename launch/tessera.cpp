@@ -12,13 +12,14 @@
 #include "launch/doctor.h"
 #include "launch/engines.h"
 #include "launch/evaluate.h"
-#include "launch/generate.h"
+#include "launch/generate_command.h"
 #include "launch/inspect.h"
 #include "launch/inspect_step.h"
 #include "launch/post_mortem.h"
 #include "launch/prepare.h"
 #include "launch/process.h"
 #include "launch/report.h"
+#include "launch/slurm/slurm.h"
 #include "launch/study.h"
 #include "launch/tokenize_images.h"
 #include "launch/trace_command.h"
@@ -158,64 +159,33 @@ struct ImageCommands {
   }
 };
 
-struct GenerateCommand {
+struct SlurmCommand {
   CLI::App* command;
-  GenerateOptions options;
 
-  explicit GenerateCommand(CLI::App& app)
+  explicit SlurmCommand(CLI::App& app)
       : command(
-            app.add_subcommand("generate", "go on with prompts of text and pictures, in text and pictures")) {
-    const auto number = [&]<class T>(const char* name, T& value, const char* meaning, double least,
-                                     double most) {
-      command->add_option(name, value, meaning)
-          ->capture_default_str()
-          ->check(CLI::Range(static_cast<T>(least), static_cast<T>(most)));
-    };
-    command->add_option("run", options.run, "run folder; its latest checkpoint is used")->required();
-    command->add_option("--out", options.out, "folder for page.md, replies.jsonl and images")->required();
-    text_ = part("--text", texts_, "text of the prompt; --text and --image may come several times, in order");
-    image_ = part("--image", images_, "PNG or JPEG file of the prompt");
-    command->add_option("--prompts", options.prompts, "instead: a manifest with a prompt per line");
-    command->add_option("--data", options.data, "dataset folder with the tokenizers (default: the run's)");
-    command->add_flag("--begin-image", options.begin_image, "the reply begins with a picture");
-    number("--images", options.images, "pictures of a reply, at most", 0, 1e6);
-    number("--max-tokens", options.max_tokens, "tokens of a reply, 0 = as many as there is room for", 0, 1e9);
-    number("--context", options.context, "tokens of prompt and reply, 0 = as in training", 0, 1e9);
-    command->add_option("--stop", options.stop, "a reply ends before this text; may come several times");
-    number("--temperature", options.sampling.temperature,
-           "logits are divided by it; 0 = always the likeliest", 0, 1e3);
-    number("--top-p", options.sampling.top_p, "of the likeliest tokens with this much probability", 0, 1);
-    number("--repetition-penalty", options.sampling.repetition_penalty, "of text seen before, 1 = none", 1,
-           1e3);
-    number("--text-guidance", options.text_guidance, "of pictures by text, 1 = none", 0, 1e3);
-    number("--image-guidance", options.image_guidance, "of pictures by pictures, 1 = none", 0, 1e3);
-    command
-        ->add_option("--routing", options.routing, "of experts (default: auxiliary routers, else thresholds)")
-        ->check(CLI::IsMember({"thresholds", "auxiliary_routers"}));
-    command->add_option("--seed", options.seed, "of the draws")->capture_default_str();
-    number("--threads", options.threads, "compute threads, 0 = one per processor", 0, 1024);
-    command->add_option("--device", options.device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}));
+            app.add_subcommand("slurm", "write a batch script for sbatch, or say what is wrong with one")) {
+    settings_.add_to(*command);
+    command->add_option("--command", words_, "what the ranks run, e.g. train CONFIG out=runs/mine");
+    command->add_option("--out", out_, "file to write (default: standard output)");
+    command->add_option("--check", checked_, "instead: a batch script to read");
   }
 
   int run() {
-    size_t text = 0, image = 0;
-    for (const CLI::Option* given : command->parse_order()) {
-      if (given == text_) options.prompt.push_back({false, texts_[text++]});
-      if (given == image_) options.prompt.push_back({true, images_[image++]});
-    }
-    return run_process(1, [&](Communicator& world) {
-      return device_usable(world, options.device) ? run_generate(options, world) : kExitUsage;
-    });
+    if (settings_.print_keys) return print_keys<SlurmJob>();
+    if (!checked_.empty()) return check_batch_script(checked_, std::cout);
+    settings_.split();
+    SlurmJob job;
+    read_settings(settings_.path, settings_.overrides, job);
+    if (!words_.empty()) job.command = words_;
+    write_batch_script(job, out_, std::cout);
+    return kExitSuccess;
   }
 
  private:
-  /// One value at a time, so that the order of several is known.
-  CLI::Option* part(const char* name, std::vector<std::string>& values, const char* meaning) {
-    return command->add_option(name, values, meaning)->allow_extra_args(false);
-  }
-
-  CLI::Option *text_, *image_;
-  std::vector<std::string> texts_, images_;
+  Settings settings_;
+  std::vector<std::string> words_;
+  std::string out_, checked_;
 };
 
 /// What is wrong with the command line, in one sentence.
@@ -352,6 +322,7 @@ int run(int argc, char** argv) {
   doctor_command->add_option("folder", doctor_folder, "where runs will be written");
   doctor_command->add_flag("--json", doctor_json, "for machines");
 
+  SlurmCommand slurm_command(app);
   GenerateCommand generate_command(app);
   ImageCommands image_commands(app);
 
@@ -366,7 +337,7 @@ int run(int argc, char** argv) {
 
   for (const CLI::App* command :
        {prepare_command, upcycle_command, generate_command.command, inspect_command, report_command,
-        study_command, match_command, mortem_command, trace_command})
+        slurm_command.command, study_command, match_command, mortem_command, trace_command})
     TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
                   " runs as one process: start it without mpirun");
   if (const std::optional<int> code = image_commands.run()) return *code;
@@ -391,6 +362,7 @@ int run(int argc, char** argv) {
         [&] { return routers_config(routers); },
         [&](const Config& config, Communicator& world) { return train_routers(routers, config, world); });
   if (generate_command.command->parsed()) return generate_command.run();
+  if (slurm_command.command->parsed()) return slurm_command.run();
   if (step_command->parsed()) return run_inspect_step(step);
   if (inspect_command->parsed()) {
     if (inspect_path.empty())

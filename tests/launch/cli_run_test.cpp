@@ -36,10 +36,10 @@ TEST_F(CliRunTest, TellsWhatItCanDo) {
       EXPECT_NE(result.out.find(part), std::string::npos) << "no \"" << part << "\" in\n" << result.out;
   };
   says({"--help"}, {"prepare", "train", "evaluate", "upcycle", "train-routers", "generate", "inspect",
-                    "report", "trace", "doctor", "version", "Exit codes: 0 success; 1 bad input",
+                    "report", "trace", "slurm", "doctor", "version", "Exit codes: 0 success; 1 bad input",
                     "2 the command line", "85 stopped by", "mpirun -n 2"});
   for (const char* command : {"prepare", "train", "evaluate", "upcycle", "train-routers", "generate",
-                              "inspect", "report", "trace", "doctor"})
+                              "inspect", "report", "trace", "slurm", "doctor"})
     says({command, "--help"}, {command});
   says({"train", "--keys"}, {"model.width = 256 [1, 1048576]", "schedule.peak", "steps between checkpoints"});
   says({"prepare", "--keys"}, {"image_share = 0.5 [0, 1]"});
