@@ -1,41 +1,27 @@
 #include "launch/doctor.h"
 
 #include <hdf5.h>
-#include <sched.h>
 #include <unistd.h>
-#define OMPI_SKIP_MPICXX  // the deprecated C++ bindings need a library of their own
-#include <mpi.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdlib>
-#include <filesystem>
+#include <chrono>
+#include <csignal>
+#include <cstring>
 #include <fstream>
 #include <set>
 #include <vector>
 
+#include "launch/doctor_checks.h"
 #include "launch/format.h"
 #include "launch/process.h"
 #include "runtime/cuda_engine.h"
 #include "runtime/isa.h"
 #include "runtime/json.h"
-#include "runtime/replace_file.h"
 
 namespace tessera {
 namespace {
 
-namespace fs = std::filesystem;
-
-enum class Verdict { ok, warn, fail };
 constexpr const char* kVerdicts[] = {"ok", "warn", "fail"};
-
-struct Check {
-  std::string name;
-  Verdict verdict = Verdict::ok;
-  std::string found;
-  std::string advice{};  ///< what to do; empty when nothing
-};
-
 constexpr double kGiB = 1024.0 * 1024 * 1024;
 
 std::string first_line(const std::string& path) {
@@ -56,102 +42,7 @@ std::string proc_value(const std::string& path, const std::string& key) {
   return "";
 }
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
-
-/// What one rank knows and the others do not.
-struct RankFacts {
-  std::string host, isa;
-  std::vector<int> cores{};
-  bool sees_folder = false;
-
-  auto fields() {
-    return std::tuple{Field{"host", host}, Field{"isa", isa}, Field{"cores", cores},
-                      Field{"sees_folder", sees_folder}};
-  }
-};
-
-RankFacts own_facts(const std::string& probe) {
-  RankFacts facts;
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  facts.host = host.data();
-  facts.isa = name_of(detect_isa());
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  sched_getaffinity(0, sizeof set, &set);
-  for (int core = 0; core < CPU_SETSIZE; ++core)
-    if (CPU_ISSET(core, &set)) facts.cores.push_back(core);
-  facts.sees_folder = fs::exists(probe);
-  return facts;
-}
-
-Check check_mpi() {
-  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
-  int length = 0, started = 0, level = 0;
-  MPI_Get_library_version(text.data(), &length);
-  const std::string version(text.data(), static_cast<size_t>(length));
-  Check check{"mpi", Verdict::ok, version.substr(0, version.find(','))};
-  MPI_Initialized(&started);
-  if (!started) return check;
-  MPI_Query_thread(&level);
-  check.found += level >= MPI_THREAD_MULTIPLE   ? ", threads: multiple"
-                 : level >= MPI_THREAD_FUNNELED ? ", threads: main"
-                                                : ", threads: none";
-  if (level < MPI_THREAD_FUNNELED) {
-    check.verdict = Verdict::fail;
-    check.advice = "use an MPI library that allows threads (MPI_THREAD_FUNNELED)";
-  }
-  return check;
-}
-
-Check check_launcher(int ranks) {
-  const bool slurm = !environment("SLURM_JOB_ID").empty(),
-             mpirun = !environment("OMPI_COMM_WORLD_SIZE").empty();
-  const std::string tasks = environment("SLURM_NTASKS");
-  if (mpirun) return {"launcher", Verdict::ok, str("mpirun, ", ranks, ranks == 1 ? " rank" : " ranks")};
-  if (under_mpi()) {
-    Check check{"launcher", Verdict::ok,
-                str(slurm ? "srun" : "PMIx", ", ", ranks, ranks == 1 ? " rank" : " ranks")};
-    if (environment("PMIX_MCA_gds") != "hash") {
-      check.verdict = Verdict::warn;
-      check.advice =
-          "export PMIX_MCA_gds=hash: the shared-memory store of PMIx does not start where srun and Open MPI "
-          "bring different versions of it";
-    }
-    return check;
-  }
-  if (slurm && !tasks.empty() && tasks != "1")
-    return {"launcher", Verdict::warn, "Slurm gives " + tasks + " tasks, but this process is alone",
-            "start with srun --mpi=pmix, or mpirun"};
-  return {"launcher", Verdict::ok, "none: one process, ranks are threads"};
-}
-
-/// Every machine must have a core for each of its ranks.
-Check check_ranks(const std::vector<RankFacts>& ranks) {
-  std::map<std::string, std::pair<int64_t, std::set<int>>> machines;
-  for (const RankFacts& rank : ranks) {
-    auto& [count, cores] = machines[rank.host];
-    ++count;
-    cores.insert(rank.cores.begin(), rank.cores.end());
-  }
-  Check check{"ranks", Verdict::ok, ""};
-  for (const auto& [host, machine] : machines) {
-    const auto& [count, cores] = machine;
-    check.found += str(check.found.empty() ? "" : "; ", count, count == 1 ? " rank on " : " ranks on ",
-                       cores.size(), cores.size() == 1 ? " core of " : " cores of ", host);
-    if (count <= std::ssize(cores)) continue;
-    check.verdict = Verdict::warn;
-    check.advice =
-        "start fewer ranks or bind them to more cores (mpirun --bind-to none): ranks that share a core wait "
-        "for each other";
-  }
-  return check;
-}
-
-Check check_processor(const std::vector<RankFacts>& ranks) {
+Check check_processor(const AllFacts& ranks) {
   std::set<std::string> levels;
   for (const RankFacts& rank : ranks) levels.insert(rank.isa);
   Check check{"processor", Verdict::ok, proc_value("/proc/cpuinfo", "model name") + ", level"};
@@ -180,7 +71,7 @@ int64_t count_ranges(const std::string& text) {
 Check check_cores(const RankFacts& own, int ranks) {
   const int64_t nodes = std::max<int64_t>(1, count_ranges(first_line("/sys/devices/system/node/online")));
   Check check{"cores", Verdict::ok,
-              str(own.cores.size(), " usable, ", nodes, nodes == 1 ? " NUMA node" : " NUMA nodes")};
+              str(own.place.cores.size(), " usable, ", nodes, nodes == 1 ? " NUMA node" : " NUMA nodes")};
   if (nodes > ranks) {
     check.verdict = Verdict::warn;
     check.advice =
@@ -235,48 +126,27 @@ Check check_compiler() {
           str("g++ ", __VERSION__, nvcc.empty() ? ", without nvcc: processors only" : ", nvcc " + nvcc)};
 }
 
-/// Loads NCCL only where there is a GPU for it.
-Check check_gpus() {
-  const CudaDevices devices = cuda_devices();
-  if (devices.toolkit.empty()) return {"gpus", Verdict::ok, "not looked for: this build has no CUDA"};
-  if (devices.count == 0)
-    return {
-        "gpus", Verdict::warn, devices.problem,
-        "nothing to do for device=cpu; for device=cuda install NVIDIA's driver for CUDA " + devices.toolkit};
-  std::string found = str("driver for CUDA ", devices.driver, ", NCCL ", nccl_version(), "; ", devices.count,
-                          devices.count == 1 ? " device" : " devices");
-  for (const std::string& name : devices.names) found += "; " + name;
-  return {"gpus", Verdict::ok, found};
+/// Signals that ask a run to stop and do not reach this process.
+std::string blocked_signals() {
+  sigset_t blocked;
+  pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+  std::string names;
+  for (int signal : kStopSignals)
+    if (sigismember(&blocked, signal) == 1) names += str(names.empty() ? "" : ", ", sigabbrev_np(signal));
+  return names;
 }
 
-std::string probe_path(const std::string& directory) {
-  return (fs::path(directory) / ".tessera_doctor").string();
-}
-
-/// Leaves the probe for other ranks to look for.
-Check check_folder(const std::string& directory) {
-  constexpr double kLittle = 5 * kGiB;
-  const std::string where = directory + ": ";
-  try {
-    fs::create_directories(directory);
-    replace_file(probe_path(directory), std::string(1 << 20, 'x'));
-    const auto available = static_cast<double>(fs::space(directory).available);
-    const std::string found = where + "writable, files can be renamed, " + format_bytes(available) + " free";
-    if (available >= kLittle) return {"folder", Verdict::ok, found};
-    return {"folder", Verdict::warn, found, "make room: a checkpoint is 12 bytes per parameter"};
-  } catch (const std::exception& error) {
-    return {"folder", Verdict::fail, error.what(),
-            "choose a folder that you may write to, on a disk with room"};
-  }
-}
-
-Check check_shared(const std::vector<RankFacts>& ranks) {
-  std::string blind;
-  for (size_t rank = 0; rank < ranks.size(); ++rank)
-    if (!ranks[rank].sees_folder) blind += str(blind.empty() ? "" : ", ", rank, " (", ranks[rank].host, ")");
-  if (blind.empty()) return {"shared", Verdict::ok, "every rank sees what rank 0 writes there"};
-  return {"shared", Verdict::fail, "not seen by rank " + blind,
-          "choose a folder on a file system that all machines share"};
+RankFacts own_facts(const FolderTrial& folder, Communicator& communicator) {
+  RankFacts facts{.place = own_place(),
+                  .isa = name_of(detect_isa()),
+                  .online_cores = sysconf(_SC_NPROCESSORS_ONLN),
+                  .gpus = cuda_devices().count,
+                  .blocked_signals = blocked_signals(),
+                  .folder = folder.unseen(),
+                  .mapping = folder.mapping_problem()};
+  communicator.barrier();
+  facts.clock = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return facts;
 }
 
 void print(const std::vector<Check>& checks, DoctorFormat format, std::ostream& out) {
@@ -302,35 +172,31 @@ void print(const std::vector<Check>& checks, DoctorFormat format, std::ostream& 
 
 int run_doctor(const std::string& directory, Communicator& communicator, std::ostream& out,
                DoctorFormat format) {
-  const bool leads = communicator.rank() == 0;
-  Check folder;
-  if (leads) folder = check_folder(directory);
-  communicator.barrier();  // the probe is there
-  RankFacts own = own_facts(probe_path(directory));
-  std::vector<RankFacts> ranks;
+  const FolderTrial folder(directory, communicator);
+  RankFacts own = own_facts(folder, communicator);
+  AllFacts ranks;
   for (const std::string& text : all_gather_strings(communicator, to_json(own).dump()))
     from_json(Json::parse(text), "rank", ranks.emplace_back());
 
   double code = kExitSuccess;
-  if (leads) {
+  if (communicator.rank() == 0) {
     std::vector<Check> checks{check_mpi(),
                               check_launcher(communicator.size()),
+                              check_pmix(),
                               check_ranks(ranks),
+                              check_binding(ranks),
+                              check_signals(ranks),
                               check_processor(ranks),
                               check_cores(own, communicator.size()),
                               check_memory(),
                               check_huge_pages(),
                               check_hdf5(),
                               check_compiler(),
-                              check_gpus(),
-                              folder};
-    if (folder.verdict != Verdict::fail) checks.push_back(check_shared(ranks));
-    std::error_code ignored;  // a probe that cannot be removed harms nobody
-    fs::remove(probe_path(directory), ignored);
+                              check_gpus(ranks),
+                              check_clock(ranks)};
+    for (const Check& check : folder.checks(ranks)) checks.push_back(check);
     print(checks, format, out);
-    if (std::any_of(checks.begin(), checks.end(),
-                    [](const Check& check) { return check.verdict == Verdict::fail; }))
-      code = kExitError;
+    if (std::ranges::find(checks, Verdict::fail, &Check::verdict) != checks.end()) code = kExitError;
   }
   return static_cast<int>(all_gather_values(communicator, std::span<const double>(&code, 1))[0]);
 }
