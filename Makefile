@@ -3,7 +3,7 @@
 BUILD := build/release
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
-.PHONY: demo test test-all check build bench sanitize verify-layouts format clean
+.PHONY: demo test test-all check build bench sanitize verify-layouts verify-slurm format clean
 .PHONY: moma-study caption-match
 .PHONY: cuda-check cuda-mutants cuda-coverage kernel-report gpu-check
 
@@ -26,7 +26,7 @@ test: ## build, and run unit tests, mpirun tests and a sample of the long gates
 	$(CTEST) -LE full
 
 test-all: ## every gate whole
-	@cmake/install_dependencies.sh build test
+	@cmake/install_dependencies.sh build test slurm
 	@$(MAKE) --no-print-directory build
 	$(CTEST)
 	@[ ! -e $(BUILD)/tessera_simulated ] || $(MAKE) --no-print-directory cuda-check kernel-report cuda-mutants
@@ -44,6 +44,11 @@ bench: build ## every kernel and one training step, as fractions of this machine
 
 verify-layouts: build ## every mesh of 1 to 8 ranks, processes and threads, gives the bits of one rank
 	$(BUILD)/launch_test --gtest_filter='VerifyLayouts*'
+
+verify-slurm: ## trainings as jobs of a real Slurm on this machine: stopped, requeued, resumed, the same bits
+	@cmake/install_dependencies.sh build test slurm
+	@$(MAKE) --no-print-directory build
+	tests/slurm/cluster.sh 2 2 $(BUILD)/slurm_cluster || [ $$? = 77 ]
 
 sanitize: ## fast tests under the address, undefined-behaviour and thread sanitizers
 	tests/sanitize.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing.  Usage: install_dependencies.sh [build] [test]
+# Installs the Debian packages that are missing.  Usage: install_dependencies.sh [build] [test] [slurm]
 #   build   what the program needs (default)
 #   test    also what its tests need
+#   slurm   also what a throwaway Slurm cluster on this machine needs (tests/slurm/cluster.sh)
 set -euo pipefail
 
 packages=(g++ cmake ninja-build make openmpi-bin libopenmpi-dev libhdf5-dev nlohmann-json3-dev libdnnl-dev
@@ -11,7 +12,8 @@ for group in "$@"; do
   case $group in
     build) ;;
     test) packages+=(libgtest-dev libbenchmark-dev libopenblas-dev python3-h5py hdf5-tools chromium git) ;;
-    *) echo "install_dependencies: expected build or test, got \"$group\"" >&2; exit 2 ;;
+    slurm) packages+=(slurm-wlm iproute2) ;;
+    *) echo "install_dependencies: expected build, test or slurm, got \"$group\"" >&2; exit 2 ;;
   esac
 done
 
