@@ -10,6 +10,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -39,6 +40,18 @@ inline constexpr Element element_of<bf16> = Element::u16;
 template <>
 inline constexpr Element element_of<uint8_t> = Element::u8;
 
+/// Where the rows (entries of the first dim) of an array lie in its file, for those who read without the library and its
+/// lock: row r is the row_bytes bytes from chunks[r / rows_per_chunk] + r % rows_per_chunk * row_bytes on.
+struct RowPlaces {
+  int64_t rows_per_chunk = 0;
+  int64_t row_bytes = 0;
+  std::vector<int64_t> chunks;  ///< bytes from the start of the file; an array in one piece has one
+
+  int64_t of(int64_t row) const {
+    return chunks[static_cast<size_t>(row / rows_per_chunk)] + row % rows_per_chunk * row_bytes;
+  }
+};
+
 /// An open array.  Must not outlive its file.
 class Dataset {
  public:
@@ -49,6 +62,10 @@ class Dataset {
   const std::vector<int64_t>& shape() const { return shape_; }
   Element element() const { return element_; }
   int64_t count() const;  ///< product of the shape
+
+  /// None where rows do not lie in the file as they are read: filtered (compressed), cut by chunks, in other files, never
+  /// written, or no rows at all.
+  std::optional<RowPlaces> row_places() const;
 
   /// Elements [begin, begin + values.size()) of the flat (row-major) array.  Throws Error when they are not
   /// inside, when T is not the element, and when the transfer fails.

@@ -76,6 +76,54 @@ TEST_F(Hdf5, WhatIsWrittenIsRead) {
   EXPECT_FALSE(in.has_attribute("/wide", "name"));
 }
 
+/// Writes an array of u16 in chunks, with a checksum per chunk if so asked.
+void write_chunked(const std::string& path, std::vector<hsize_t> shape, std::vector<hsize_t> chunk,
+                   bool filtered, const std::vector<uint16_t>& values) {
+  const hid_t file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t space = H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr);
+  const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_chunk(creation, static_cast<int>(chunk.size()), chunk.data());
+  if (filtered) H5Pset_fletcher32(creation);
+  const hid_t array = H5Dcreate2(file, "/x", H5T_STD_U16LE, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+  if (!values.empty()) H5Dwrite(array, H5T_NATIVE_UINT16, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
+  H5Dclose(array);
+  H5Pclose(creation);
+  H5Sclose(space);
+  H5Fclose(file);
+}
+
+TEST_F(Hdf5, RowsAreWhereTheyAreSaidToBe) {
+  std::vector<uint16_t> values(70);
+  std::iota(values.begin(), values.end(), uint16_t{1000});
+  const auto places = [&](const std::string& name) {
+    return File::open(path(name)).dataset("/x").row_places();
+  };
+  const auto expect_rows = [&](const std::string& name, int64_t rows_per_chunk) {
+    const auto rows = places(name);
+    ASSERT_TRUE(rows);
+    EXPECT_EQ(rows->rows_per_chunk, rows_per_chunk);
+    EXPECT_EQ(rows->row_bytes, 20);
+    const std::string bytes = bytes_of_file(path(name));
+    for (size_t row = 0; row < 7; ++row)
+      EXPECT_EQ(bytes.substr(static_cast<size_t>(rows->of(static_cast<int64_t>(row))), 20),
+                std::string(reinterpret_cast<const char*>(&values[10 * row]), 20));
+  };
+  File whole = File::create(path("whole"));
+  whole.write("/x", {7, 5, 2}, std::span<const uint16_t>(values));
+  whole.write("/none", {0, 5}, std::span<const uint16_t>());
+  whole.close();
+  expect_rows("whole", 7);
+  EXPECT_FALSE(File::open(path("whole")).dataset("/none").row_places());
+  write_chunked(path("chunked"), {7, 5, 2}, {3, 5, 2}, false, values);
+  expect_rows("chunked", 3);
+  write_chunked(path("cut"), {7, 5, 2}, {7, 2, 2}, false, values);
+  EXPECT_FALSE(places("cut"));
+  write_chunked(path("filtered"), {7, 5, 2}, {3, 5, 2}, true, values);
+  EXPECT_FALSE(places("filtered"));
+  write_chunked(path("unwritten"), {7, 5, 2}, {3, 5, 2}, false, {});
+  EXPECT_FALSE(places("unwritten"));
+}
+
 TEST_F(Hdf5, EveryFlatRangeOfAnArrayOfThreeDims) {
   const std::vector<int64_t> shape{3, 4, 5};
   std::vector<int32_t> values(60);
