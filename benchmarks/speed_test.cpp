@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "benchmarks/loader_race.h"
 #include "benchmarks/median.h"
 #include "benchmarks/step_race.h"
 #include "parallel/recorded.h"
@@ -13,6 +14,7 @@ namespace tessera::benchmarks {
 namespace {
 
 constexpr double kLeastFraction = 0.55;  // of the rate of the step's matrix products
+constexpr double kLeastRead = 0.9;       // of the rate of pread
 constexpr double kLeastSpeedup = 1.5;    // of bf16 over f32, with AMX
 
 double fraction_of_step(const char* config, int rounds) {
@@ -42,6 +44,18 @@ TEST(SpeedFull, AStepThatWorksTwiceFallsBehind) {
     for (int round = 0; round < 5; ++round) race.round([&] { return step.run() + step.run(); });
     EXPECT_LT(race.fraction(), kLeastFraction);
   });
+}
+
+TEST(SpeedFull, UnitsAreReadAtTheRateOfTheirFiles) {
+  for (const int64_t length : {512, 4096}) {
+    LoaderRace race(length);
+    for (int round = 0; round < 7; ++round) race.round();
+    std::cout << "units of " << length << " tokens: pread " << race.raw_gigabytes()
+              << " GB/s, fractions of it: HDF5 " << race.library_fraction() << ", units "
+              << race.read_fraction() << ", whole micro-batches " << race.batch_fraction() << '\n';
+    EXPECT_GE(race.read_fraction(), kLeastRead) << length;
+    EXPECT_LT(race.library_fraction(), kLeastRead) << length << ": what the gate would refuse";
+  }
 }
 
 TEST(SpeedFull, Bf16IsFasterWithMatrixUnits) {

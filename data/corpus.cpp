@@ -82,6 +82,7 @@ Corpus read_corpus(const std::string& manifest, const CorpusOptions& options) {
                   "\", which is not in ", manifest);
   Corpus corpus;
   corpus.manifest_hash = found.hash;
+  for (const auto& [source, bytes] : found.text_bytes) corpus.sources.insert(source);
   ManifestReader reader(manifest);
   for (ManifestDocument document; reader.next(document);) {
     const uint64_t key = hash_of(document.id);

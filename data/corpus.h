@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -28,6 +29,7 @@ struct Corpus {
   /// Shuffled by seed; parts already in the order that flip decided.
   std::vector<ManifestDocument> train;
   std::vector<ManifestDocument> validation;
+  std::set<std::string> sources;    ///< of the manifest, those of documents that are not used too
   std::string manifest_hash;        ///< of the bytes of the manifest
   std::vector<std::string> images;  ///< every path once, in order of first use, train before validation
 };

@@ -4,7 +4,7 @@
 //   {"id": "emoji/1f600/en", "source": "emoji", "split": "train", "group": "1f600", "flip": true,
 //    "parts": [{"text": "grinning face"}, {"image": "images/emoji/1f600.png"}]}
 //
-// id      unique name of the document            source  corpus it came from, for limits per source
+// id      unique name of the document            source  corpus it came from: what prepare limits and groups by
 // parts   in reading order; paths of images are absolute or relative to the manifest's folder
 // split   train or validation; left out, it is drawn by a hash of group, or of id where there is no group, so that
 //         documents of one group never end up on both sides

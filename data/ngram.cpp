@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "runtime/error.h"
+
 namespace tessera {
 namespace {
 
@@ -15,7 +17,7 @@ void for_each_target(const TokenDataset& dataset, std::span<const UnitRef> units
   std::vector<int32_t> targets(static_cast<size_t>(dataset.length()));
   for (const UnitRef ref : units) {
     const Unit unit = dataset.read(ref);
-    targets_of(unit, targets);
+    targets_of(unit.tokens, unit.documents, targets);
     for (size_t row = 0; row < targets.size(); ++row)
       if (targets[row] >= 0) visit(unit.tokens[row], targets[row]);
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <span>
 
+#include "runtime/error.h"
+
 namespace tessera {
 namespace {
 

@@ -4,6 +4,7 @@
 
 #include "data/folder_draft.h"
 #include "data/shard.h"
+#include "runtime/error.h"
 #include "runtime/random.h"
 
 namespace tessera {
@@ -99,7 +100,7 @@ void write_synthetic_dataset(const std::string& folder, uint64_t seed, const Syn
       std::vector<Unit> units;
       for (int64_t i = 0; i < (count + share - 1) / share; ++i) units.push_back(composer.compose(images));
       for (const Unit& unit : units) writer.counts(split).documents += std::ssize(unit.documents);
-      writer.write(split, kind, units);
+      writer.write(split, "synthetic", kind, units);
     };
     write(UnitKind::mixed, options.mixed_units, options.images_per_unit);
     write(UnitKind::text, options.text_units, 0);

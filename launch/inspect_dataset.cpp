@@ -6,6 +6,7 @@
 #include "data/shard.h"
 #include "launch/inspect_parts.h"
 #include "launch/learned_tokenizer.h"
+#include "runtime/hdf5.h"
 
 namespace tessera {
 namespace {
@@ -169,9 +170,10 @@ Json inspect_shard(const std::string& path) {
       "inspect: ", path, " is an HDF5 file, but not a shard of a dataset");
   Json problems = Json::array();
   Json summary{{"kind", "shard"}, {"path", path}};
-  for (const char* name : {"split", "kind", "fingerprint"})
+  for (const char* name : {"split", "kind", "source", "fingerprint"})
     summary[std::string("shard_") + name] = file.attribute<std::string>("/", name);
-  for (const char* name : {"version", "length", "codes_per_image", "image_codes", "text_pieces"})
+  for (const char* name :
+       {"version", "length", "codes_per_image", "images_per_unit", "image_codes", "text_pieces"})
     summary[name] = file.attribute<int64_t>("/", name);
   // The fields' own ranges keep a hostile file from asking for memory that a vocabulary never needs.
   Vocabulary vocabulary;

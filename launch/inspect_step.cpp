@@ -5,6 +5,7 @@
 #include "launch/process.h"
 #include "launch/rows.h"
 #include "launch/trained_model.h"
+#include "runtime/hdf5.h"
 
 namespace tessera {
 namespace {

@@ -40,7 +40,7 @@ struct StepMetrics {
       {};  ///< of auxiliary routers: nats per token and expert, summed over routers
   std::map<std::string, double> prediction_accuracy = {}, prediction_precision = {},
                                 prediction_recall = {};  ///< "block/group" or "block/depth", where defined
-  std::map<std::string, double> passes;  ///< class of data -> times that it has been seen whole
+  std::map<std::string, double> passes;  ///< kind of units, or "kind/source" -> times that all were seen
 
   double tokens_per_second() const { return static_cast<double>(tokens) / seconds; }
   double flops_per_second() const { return static_cast<double>(flops) / seconds; }

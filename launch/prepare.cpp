@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -24,6 +25,8 @@ namespace fs = std::filesystem;
 constexpr const char* kImporter = "tessera prepare 1";
 
 constexpr const char* kTextModel = "text.model";
+constexpr const char* kOtherSources =
+    "all";  ///< where documents go whose source config.sources does not name
 
 /// The file whose bytes say which image tokenizer is used, or nothing where k-means learns one.
 std::string image_tokenizer_file(const PrepareConfig& config) {
@@ -90,6 +93,18 @@ TextTokenizer text_tokenizer(const PrepareConfig& config, const Corpus& corpus, 
   return TextTokenizer::train(sample_lines(corpus.train, config.sample_text_bytes), pieces);
 }
 
+/// The ids of documents, which keep their order, by source of the dataset.
+std::map<std::string, std::vector<std::vector<int32_t>>> by_source(
+    const PrepareConfig& config, const std::vector<ManifestDocument>& documents,
+    std::vector<std::vector<int32_t>> encoded) {
+  std::map<std::string, std::vector<std::vector<int32_t>>> sources;
+  for (size_t i = 0; i < documents.size(); ++i) {
+    const auto named = config.sources.find(documents[i].source);
+    sources[named == config.sources.end() ? kOtherSources : named->second].push_back(std::move(encoded[i]));
+  }
+  return sources;
+}
+
 std::string summary(const std::string& split, SplitCounts& counts) {
   const auto tokens = static_cast<double>(counts.text_tokens + counts.image_tokens + counts.pad_tokens);
   std::ostringstream out;
@@ -128,6 +143,9 @@ DatasetIndex prepare(const PrepareConfig& config, const Announce& progress) {
   const Corpus corpus =
       read_corpus(config.manifest, {config.max_text_bytes, config.validation_share, config.seed});
   TESSERA_CHECK(!corpus.train.empty(), "prepare: ", config.manifest, " has no train documents");
+  for (const auto& [source, group] : config.sources)
+    TESSERA_CHECK(corpus.sources.contains(source), "prepare: sources names source \"", source,
+                  "\", which is not in ", config.manifest);
   const std::string fingerprint = fingerprint_of(config, corpus);
   if (earlier && earlier->fingerprint == fingerprint) {
     progress(str(config.out, " is up to date"));
@@ -160,15 +178,17 @@ DatasetIndex prepare(const PrepareConfig& config, const Announce& progress) {
   DatasetWriter writer(draft.path(), index, config.shard_bytes);
   for (const auto& [split, documents] :
        {std::pair{"train", &corpus.train}, {"validation", &corpus.validation}}) {
-    const auto encoded = encode_documents(*documents, text, library, index.vocabulary, pool);
-    const Packed packed =
-        pack(encoded, index.vocabulary, {index.length, index.codes_per_image, index.images_per_unit});
     SplitCounts& counts = writer.counts(split);
     counts.documents = std::ssize(*documents);
-    counts.images_dropped = packed.images_dropped;
-    counts.text_tokens_dropped = packed.text_tokens_dropped;
-    writer.write(split, UnitKind::mixed, packed.mixed);
-    writer.write(split, UnitKind::text, packed.text);
+    for (const auto& [source, encoded] :
+         by_source(config, *documents, encode_documents(*documents, text, library, index.vocabulary, pool))) {
+      const Packed packed =
+          pack(encoded, index.vocabulary, {index.length, index.codes_per_image, index.images_per_unit});
+      counts.images_dropped += packed.images_dropped;
+      counts.text_tokens_dropped += packed.text_tokens_dropped;
+      writer.write(split, source, UnitKind::mixed, packed.mixed);
+      writer.write(split, source, UnitKind::text, packed.text);
+    }
     progress(summary(split, counts));
   }
   writer.finish();

@@ -25,6 +25,7 @@ struct PrepareConfig {
   int64_t sample_images = 8192;
   int64_t sample_text_bytes = 3'000'000;
   std::map<std::string, int64_t> max_text_bytes;
+  std::map<std::string, std::string> sources;
   double validation_share = 0.02;
   int64_t shard_bytes = int64_t{256} << 20;
   uint64_t seed = 1;
@@ -50,6 +51,10 @@ struct PrepareConfig {
               "bytes of text that the text tokenizer learns from, about", 1000, 1 << 30},
         Field{"max_text_bytes", max_text_bytes,
               "by source: bytes of its text that are used, about; not named: all", 0},
+        Field{
+            "sources", sources,
+            "by source of the manifest: source of the dataset whose units its documents fill, which training "
+            "can weigh (loader.source_weights); not named: \"all\""},
         Field{"validation_share", validation_share, "of the groups, for documents that name no split", 0, 1},
         Field{"shard_bytes", shard_bytes, "bytes of tokens in one shard, at most", 1 << 16, 0x1p40},
         Field{"seed", seed, "of the order of documents, of what comes first, and of the codebook"},

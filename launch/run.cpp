@@ -100,7 +100,7 @@ void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& 
                       .gate = summary.gate,
                       .depth = summary.depth,
                       .router_gradient = update.router_gradient_norms,
-                      .passes = {}};
+                      .passes = loader_.passes(step + 1)};
   for (const auto& [place, shares] : summary.fan_out)
     for (size_t experts = 0; experts < shares.size(); ++experts)
       metrics.fan_out[str(place, "/", experts)] = shares[experts];
@@ -110,10 +110,6 @@ void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& 
     metrics.prediction_accuracy[router] = counted.accuracy();
     if (const auto precision = counted.precision()) metrics.prediction_precision[router] = *precision;
     if (const auto recall = counted.recall()) metrics.prediction_recall[router] = *recall;
-  }
-  for (UnitKind kind : {UnitKind::mixed, UnitKind::text}) {
-    const int64_t units = kind == UnitKind::mixed ? config_.loader.mixed_units : config_.loader.text_units;
-    if (units > 0) metrics.passes[name_of(kind)] = loader_.sampler().passes(kind, step + 1);
   }
   metrics_->write(metrics);
   progress_->update(step + 1, headline(metrics));

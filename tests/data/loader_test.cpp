@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <set>
+#include <map>
 
 #include "data/synthetic.h"
 #include "runtime/cpu_engine.h"
@@ -18,59 +18,32 @@ Rows rows_of(const Tensor& tensor) {
   return {values.begin(), values.end()};
 }
 
-TEST(Sampler, AnEpochVisitsEveryUnitOnce) {
-  const Sampler sampler({10, 7}, {2, 1}, 5,
-                        42);  // a step takes all 10 mixed units, and 5 of the 7 text units
-  for (int64_t step = 0; step < 3; ++step) {
-    std::set<int64_t> seen;
-    for (int64_t leaf = 0; leaf < 5; ++leaf)
-      for (const UnitRef ref : sampler.micro_batch(step, leaf))
-        if (ref.kind == UnitKind::mixed) seen.insert(ref.unit);
-    EXPECT_EQ(seen.size(), 10u);
-  }
-  std::vector<int64_t> text;
-  for (int64_t step = 0; step < 7; ++step)
-    for (int64_t leaf = 0; leaf < 5; ++leaf) text.push_back(sampler.at(step, leaf, 2).unit);
-  for (size_t epoch = 0; epoch < 5; ++epoch)
-    EXPECT_EQ(std::set(text.begin() + int64_t(epoch) * 7, text.begin() + int64_t(epoch + 1) * 7).size(), 7u);
-  EXPECT_FALSE(std::equal(text.begin(), text.begin() + 7, text.begin() + 7)) << "epochs have the same order";
-  EXPECT_EQ(sampler.passes(UnitKind::mixed, 3), 3.0);
-  EXPECT_EQ(sampler.passes(UnitKind::text, 7), 5.0);
-}
-
-TEST(Sampler, EveryMicroBatchHoldsTheRatio) {
-  const Sampler sampler({10, 7}, {2, 3}, 2, 1);
-  for (int64_t step = 0; step < 9; ++step)
-    for (int64_t leaf = 0; leaf < 2; ++leaf) {
-      int64_t mixed = 0;
-      for (const UnitRef ref : sampler.micro_batch(step, leaf)) mixed += ref.kind == UnitKind::mixed;
-      EXPECT_EQ(mixed, 2);
-    }
-}
-
-TEST(Sampler, DependsOnTheSeedAlone) {
-  const Sampler a({100, 0}, {4, 0}, 2, 1), same({100, 0}, {4, 0}, 2, 1), other({100, 0}, {4, 0}, 2, 2);
-  EXPECT_EQ(a.micro_batch(7, 1), same.micro_batch(7, 1));
-  EXPECT_NE(a.micro_batch(7, 1), other.micro_batch(7, 1));
-}
-
-TEST(Sampler, RefusesKindsWithoutUnits) {
-  EXPECT_EQ(message_of([] {
-              Sampler({10, 0}, {2, 3}, 2, 1);
-            }),
-            "sampler: micro-batches ask for 3 text units each, but the dataset has none");
-  EXPECT_EQ(message_of([] {
-              Sampler({10, 0}, {0, 0}, 2, 1);
-            }),
-            "sampler: a micro-batch has at least one unit, got 0 mixed and 0 text");
-}
-
 class LoaderTest : public ::testing::Test {
  protected:
   void SetUp() override { write_synthetic_dataset(folder_ / "set", 3); }
   TokenDataset dataset(const std::string& split = "train") const { return {folder_ / "set", split}; }
-  static constexpr LoaderConfig kConfig{.micro_batches = 3, .mixed_units = 2, .text_units = 1};
+  LoaderConfig config_{.micro_batches = 3, .mixed_units = 2, .text_units = 1};
   static constexpr LeafSequence kAll{0, 3, 1};
+
+  /// 5 mixed units of books, 7 of the web, 3 units of text of the web; written in turns.
+  void write_two_sources() const {
+    const TokenDataset from = dataset();
+    DatasetIndex index = from.index();
+    index.shards.clear();
+    index.counts.clear();
+    std::filesystem::create_directories(folder_ / "two");
+    DatasetWriter writer(folder_ / "two", index, 1 << 20);
+    const auto write = [&](const std::string& source, UnitKind kind, int64_t first, int64_t end) {
+      std::vector<Unit> units;
+      for (int64_t unit = first; unit < end; ++unit) units.push_back(from.read({kind, unit}));
+      writer.write("train", source, kind, units);
+    };
+    write("books", UnitKind::mixed, 0, 2);
+    write("web", UnitKind::mixed, 2, 9);
+    write("books", UnitKind::mixed, 9, 12);
+    write("web", UnitKind::text, 0, 3);
+    writer.finish();
+  }
 
   TemporaryFolder folder_;
   CpuEngine engine_{1};
@@ -128,7 +101,7 @@ TEST_F(LoaderTest, AttentionAcrossDocumentsMakesUnitsSegments) {
 }
 
 TEST_F(LoaderTest, PlanEqualsWhatTheBatchesHold) {
-  Loader loader(dataset(), kConfig, 9, engine_.stream());
+  Loader loader(dataset(), config_, 9, engine_.stream());
   loader.start(0, kAll);
   for (int64_t step = 0; step < 4; ++step) {
     PerModality scored{};
@@ -145,7 +118,7 @@ TEST_F(LoaderTest, PlanEqualsWhatTheBatchesHold) {
 
 TEST_F(LoaderTest, RanksTogetherReadWhatOneRankReads) {
   const auto read = [&](int rank, int ranks, int64_t first_step, int64_t steps) {
-    Loader loader(dataset(), kConfig, 9, engine_.stream());
+    Loader loader(dataset(), config_, 9, engine_.stream());
     loader.start(first_step, {rank, 3, ranks});
     std::map<std::pair<int64_t, int64_t>, Rows> batches;
     for (int64_t step = 0; step < steps; ++step)
@@ -163,7 +136,7 @@ TEST_F(LoaderTest, RanksTogetherReadWhatOneRankReads) {
 }
 
 TEST_F(LoaderTest, StartsAgainAndStopsWithFullQueue) {
-  Loader loader(dataset(), kConfig, 9, engine_.stream());
+  Loader loader(dataset(), config_, 9, engine_.stream());
   loader.start(0, kAll);
   const Rows first = rows_of(loader.next().tokens);
   loader.start(0, kAll);
@@ -171,9 +144,79 @@ TEST_F(LoaderTest, StartsAgainAndStopsWithFullQueue) {
 }
 
 TEST_F(LoaderTest, RanksWithoutLeavesMayNotAsk) {
-  Loader loader(dataset(), kConfig, 9, engine_.stream());
+  Loader loader(dataset(), config_, 9, engine_.stream());
   loader.start(0, {3, 3, 4});
   EXPECT_EQ(message_of([&] { loader.next(); }), "loader: this rank has no leaves, or start() was not called");
+}
+
+TEST_F(LoaderTest, EveryMicroBatchOfEveryRankHasTheSameImageTokens) {
+  for (const auto& [mixed, text] : {std::pair{2, 1}, {1, 4}, {3, 0}, {0, 3}})
+    for (int ranks : {1, 2, 3})
+      for (int rank = 0; rank < ranks; ++rank) {
+        Loader loader(dataset(), {.micro_batches = 3, .mixed_units = mixed, .text_units = text}, 9,
+                      engine_.stream());
+        loader.start(0, {rank, 3, ranks});
+        for (int reads = 0; reads < 6; ++reads)
+          EXPECT_EQ(loader.next().rows[1].count, mixed * 32) << "two images of 16 codes in a unit";
+      }
+}
+
+TEST_F(LoaderTest, ReadsOnFromAnyStepOnAnyRanks) {
+  write_two_sources();
+  config_.source_weights = {{"books", 1}, {"web", 2}};
+  const auto read = [&](int64_t first_step, int rank, int ranks, int64_t steps) {
+    Loader loader({folder_ / "two", "train"}, config_, 9, engine_.stream());
+    loader.start(first_step, {rank, 3, ranks});
+    std::map<std::pair<int64_t, int64_t>, Rows> batches;
+    for (int64_t i = 0; i < steps * (3 / ranks + (rank < 3 % ranks)); ++i) {
+      const Batch batch = loader.next();
+      batches[{batch.step, batch.leaf}] = rows_of(batch.tokens);
+    }
+    return batches;
+  };
+  const auto whole = read(0, 0, 1, 12);
+  for (int64_t first_step : {1, 5, 11})
+    for (int ranks : {1, 2, 3}) {
+      auto resumed = read(first_step, 0, ranks, 12 - first_step);
+      for (int rank = 1; rank < ranks; ++rank) resumed.merge(read(first_step, rank, ranks, 12 - first_step));
+      EXPECT_TRUE(std::equal(resumed.begin(), resumed.end(), whole.find({first_step, 0}), whole.end()));
+    }
+}
+
+TEST_F(LoaderTest, WeightsDealTheUnitsOfEachKindToSources) {
+  write_two_sources();
+  const TokenDataset set(folder_ / "two", "train");
+  config_.source_weights = {{"books", 1}, {"web", 3}};
+  const Loader loader(set, config_, 9, engine_.stream());
+  const SourceUnits& books = set.sources(UnitKind::mixed).at(0);
+  EXPECT_EQ(books.source, "books");
+  int64_t of_books = 0;
+  for (int64_t step = 0; step < 20; ++step)
+    for (int64_t leaf = 0; leaf < 3; ++leaf)
+      for (const UnitRef ref : loader.sampler().micro_batch(step, leaf))
+        of_books += ref.kind == UnitKind::mixed && ref.unit < books.first + books.units;
+  EXPECT_EQ(of_books, 30) << "a quarter of 20 steps of 3 leaves of 2 slots";
+  // All text is of the web: its weight does not matter there.
+  EXPECT_EQ(loader.passes(20),
+            (std::map<std::string, double>{
+                {"mixed/books", 30.0 / 5}, {"mixed/web", 90.0 / 7}, {"text/web", 60.0 / 3}}));
+  config_.source_weights = {};
+  EXPECT_EQ(Loader(set, config_, 9, engine_.stream()).passes(20),
+            (std::map<std::string, double>{{"mixed", 120.0 / 12}, {"text", 60.0 / 3}}));
+}
+
+TEST_F(LoaderTest, RefusesWeightsThatAreNotThoseOfTheSources) {
+  write_two_sources();
+  const auto refusal = [&](const std::map<std::string, int64_t>& weights) {
+    config_.source_weights = weights;
+    return message_of([&] { Loader({folder_ / "two", "train"}, config_, 9, engine_.stream()); });
+  };
+  EXPECT_EQ(refusal({{"web", 1}}),
+            "loader.source_weights: gives no weight to source \"books\" of " + folder_ / "two");
+  EXPECT_EQ(refusal({{"books", 1}, {"web", 1}, {"wbe", 1}}),
+            "loader.source_weights: " + folder_ / "two" + " has no source \"wbe\"");
+  EXPECT_EQ(refusal({{"books", 1}, {"web", 0}}),
+            "sampler: micro-batches ask for 1 text units each, but no source with a weight has any");
 }
 
 TEST_F(LoaderTest, AReadThatFailsReachesTheConsumer) {
@@ -183,10 +226,9 @@ TEST_F(LoaderTest, AReadThatFailsReachesTheConsumer) {
                     std::ios::in | std::ios::out | std::ios::binary);  // behind the back of the open file
   file << std::string(std::filesystem::file_size(shard), '\xff') << std::flush;
   loader.start(0, {0, 1, 1});
-  EXPECT_EQ(message_of([&] { loader.next(); }),
-            "dataset: " + shard +
-                ": /tokens holds 65535, which is not among 64 ids (32 image codes, "
-                "26 text pieces)");
+  const std::string message = message_of([&] { loader.next(); });
+  EXPECT_TRUE(message.starts_with("dataset: " + shard + ": /tokens[")) << message;
+  EXPECT_NE(message.find("] is damaged: its checksum is "), std::string::npos) << message;
 }
 
 }  // namespace

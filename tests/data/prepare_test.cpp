@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <set>
 
 #include "data/text_tokenizer.h"
 #include "runtime/random.h"
@@ -92,6 +93,27 @@ TEST_F(PrepareTest, MakesADatasetThatDecodes) {
   for (int n = 0; n < 9; ++n)
     whole += static_cast<int64_t>(captions.count(str("a picture with the number ", n)));
   EXPECT_GE(whole, 7) << "captions stay with their pictures, but for those dropped at the end";
+}
+
+TEST_F(PrepareTest, PacksSourcesApart) {
+  config_.sources = {{"pairs", "pictures"}, {"pages", "pictures"}};
+  run(config_);
+  const TokenDataset train(config_.out, "train");
+  const TextTokenizer text = TextTokenizer::load(config_.out + "/text.model");
+  std::map<std::string, bool> speaks_of_foxes;
+  for (const UnitKind kind : {UnitKind::mixed, UnitKind::text})
+    for (const SourceUnits& source : train.sources(kind))
+      for (int64_t u = 0; u < source.units; ++u) {
+        std::vector<int32_t> pieces;
+        for (int32_t id : train.read({kind, source.first + u}).tokens)
+          if (id >= train.vocabulary().first_text()) pieces.push_back(id - train.vocabulary().first_text());
+        speaks_of_foxes[source.source] |= text.decode(pieces).find("lazy dog") != std::string::npos;
+      }
+  EXPECT_EQ(speaks_of_foxes, (std::map<std::string, bool>{{"all", true}, {"pictures", false}}));
+  ASSERT_EQ(train.sources(UnitKind::mixed).size(), 1u);
+  EXPECT_EQ(train.sources(UnitKind::mixed)[0].source, "pictures");
+  config_.sources = {{"pears", "pictures"}};
+  EXPECT_EQ(refusal(config_), "prepare: sources names source \"pears\", which is not in " + manifest_);
 }
 
 TEST_F(PrepareTest, RepeatsBitForBitOnAnyNumberOfThreads) {

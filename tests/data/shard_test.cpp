@@ -7,6 +7,7 @@
 #include "data/folder_draft.h"
 #include "data/ngram.h"
 #include "data/synthetic.h"
+#include "runtime/hdf5.h"
 #include "tests/data/temporary_folder.h"
 
 namespace tessera {
@@ -28,8 +29,8 @@ class ShardTest : public ::testing::Test {
         {{0, 6, 4, 5, 7, 2}, {0}}, {{0, 2, 0, 6, 4, 5}, {0, 2}}, {{0, 6, 4, 5, 2, 1}, {0, 5}}};
     FolderDraft draft(folder_ / "set");
     DatasetWriter writer(draft.path(), index(text_pieces), shard_bytes);
-    writer.write("train", UnitKind::mixed, one_image);
-    writer.write("validation", UnitKind::text, {});
+    writer.write("train", "s", UnitKind::mixed, one_image);
+    writer.write("validation", "s", UnitKind::text, {});
     writer.counts("validation");
     writer.finish();
     draft.publish();
@@ -79,8 +80,9 @@ TEST_F(ShardTest, UnitsComeBackFromSeveralFilesAndBothWidths) {
 
 TEST_F(ShardTest, FilesCarryWhatIsDocumented) {
   const hdf5::File file = hdf5::File::open(write(9, 1 << 20) + "/train-mixed-00000.h5");
-  EXPECT_EQ(file.children("/"), (std::vector<std::string>{"documents", "images", "modality", "targets",
-                                                          "token_counts", "tokens", "unit_documents"}));
+  EXPECT_EQ(file.children("/"),
+            (std::vector<std::string>{"checksums", "documents", "images", "modality", "targets",
+                                      "token_counts", "tokens", "unit_documents"}));
   EXPECT_EQ(file.dataset("/tokens").element(), hdf5::Element::u16);
   EXPECT_EQ(file.read<uint8_t>("/modality"),
             (std::vector<uint8_t>{0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0}));
@@ -95,13 +97,15 @@ TEST_F(ShardTest, FilesCarryWhatIsDocumented) {
 TEST_F(ShardTest, WriterRefusesUnitsThatAreNotOfTheKind) {
   DatasetWriter writer(folder_ / "", index(), 1 << 20);
   const auto refusal_of = [&](const Unit& unit, UnitKind kind) {
-    return message_of([&] { writer.write("train", kind, std::vector<Unit>{unit}); });
+    return message_of([&] { writer.write("train", "s", kind, std::vector<Unit>{unit}); });
   };
   EXPECT_EQ(refusal_of({{0, 2}, {0}}, UnitKind::mixed), "dataset: units have 6 tokens, got 2");
   EXPECT_EQ(refusal_of({{0, 6, 4, 5, 7, 99}, {0}}, UnitKind::mixed),
             "dataset: id 99 is not among 16 ids (1 image codes, 9 text pieces)");
   EXPECT_EQ(refusal_of({{0, 6, 4, 5, 7, 2}, {0}}, UnitKind::text),
-            "dataset: a unit of this kind has 0 images, got 1");
+            "dataset: a text unit has 0 image codes, got 1");
+  EXPECT_EQ(refusal_of({{0, 6, 4, 4, 5, 2}, {0}}, UnitKind::mixed),
+            "dataset: a mixed unit has 1 image codes, got 2");
   EXPECT_EQ(refusal_of({{0, 6, 4, 5, 7, 2}, {1, 0}}, UnitKind::mixed),
             "dataset: document offsets of a unit must rise from 0");
 }
@@ -119,48 +123,27 @@ TEST_F(ShardTest, RefusesWhatIsNotADataset) {
 
 TEST_F(ShardTest, RefusesShardsThatAreMissingTruncatedOrOthers) {
   const std::string shard = write(9, 1 << 20) + "/train-mixed-00000.h5", bytes = bytes_of_file(shard);
-  write_file(shard, bytes.substr(0, bytes.size() / 2));
-  EXPECT_EQ(refusal(), "hdf5: " + shard + ": cannot open: the file is truncated");
+  const auto tokens_at =
+      static_cast<size_t>(TokenDataset(folder_ / "set", "train").index().shards[0].tokens_at);
+  EXPECT_EQ(bytes.substr(tokens_at, 12), std::string("\0\0\6\0\4\0\5\0\7\0\2\0", 12));
+  const auto cut = [&](size_t size, const std::string& what) {
+    write_file(shard, bytes.substr(0, size));
+    EXPECT_EQ(refusal(), str("hdf5: ", shard, ": cannot open: the file is truncated (", size, " of ",
+                             bytes.size(), " bytes; ", what, ")"));
+  };
+  cut(tokens_at - 1, "/tokens ends before unit 0 of 3");
+  cut(tokens_at + 23, "/tokens ends before unit 1 of 3");
+  cut(tokens_at + 24, "/tokens ends before unit 2 of 3");
+  cut(bytes.size() - 1, "/tokens is whole, what follows it is not");
   write_file(shard, "not HDF5");
-  EXPECT_EQ(refusal(), "hdf5: " + shard + " is not an HDF5 file");
+  EXPECT_EQ(refusal(), str("hdf5: ", shard, " is not an HDF5 file (8 of ", bytes.size(),
+                           " bytes; /tokens ends before unit 0 of 3)"));
   std::filesystem::remove(shard);
   EXPECT_EQ(refusal(), "hdf5: cannot open " + shard + ": No such file or directory");
   write_file(shard, bytes);
   EXPECT_EQ(refusal(), "");
   change_index("\"fingerprint\": \"f\"", "\"fingerprint\": \"g\"");
   EXPECT_EQ(refusal(), "dataset: " + shard + ": fingerprint is f, index.json says g");
-}
-
-TEST_F(ShardTest, RefusesShardsOfAnotherSchema) {
-  const std::string shard = write(9, 1 << 20) + "/train-mixed-00000.h5";
-  const auto rewrite = [&](const std::string& schema, int64_t length, bool all) {
-    hdf5::File file = hdf5::File::create(shard);
-    file.set_attribute("/", "schema", schema);
-    file.set_attribute("/", "version", int64_t{2});
-    file.set_attribute("/", "fingerprint", std::string("f"));
-    file.set_attribute("/", "split", std::string("train"));
-    file.set_attribute("/", "kind", std::string("mixed"));
-    file.set_attribute("/", "length", length);
-    file.set_attribute("/", "codes_per_image", int64_t{1});
-    file.set_attribute("/", "image_codes", int64_t{1});
-    file.set_attribute("/", "text_pieces", int64_t{9});
-    if (all) {
-      file.write("/tokens", {2, 6}, std::span<const uint16_t>(std::vector<uint16_t>(12)));
-      file.write("/documents", std::vector<int32_t>{0, 0, 0});
-      file.write("/unit_documents", std::vector<int64_t>{0, 1, 2, 3});
-      file.write("/token_counts", std::vector<int32_t>(6));
-      file.write("/targets", std::vector<int32_t>(6));
-    }
-    file.close();
-  };
-  rewrite("other", 6, false);
-  EXPECT_EQ(refusal(), "dataset: " + shard + ": schema is other, index.json says tessera.shard");
-  rewrite("tessera.shard", 8, false);
-  EXPECT_EQ(refusal(), "dataset: " + shard + ": length is 8, index.json says 6");
-  rewrite("tessera.shard", 6, false);
-  EXPECT_EQ(refusal(), "hdf5: " + shard + " has no dataset /tokens");
-  rewrite("tessera.shard", 6, true);
-  EXPECT_EQ(refusal(), "dataset: " + shard + ": /tokens does not fit 3 units of 6 tokens");
 }
 
 TEST_F(ShardTest, VocabularyMismatchNamesBoth) {

@@ -144,6 +144,18 @@ TEST_F(CliRunTest, TrainsOnOneKindOfUnits) {
   }
 }
 
+TEST_F(CliRunTest, CountsThePassesOfWeighedSources) {
+  train({R"(loader.source_weights={"synthetic":2})"});
+  std::string last;
+  std::ifstream lines(out_ + "/metrics.jsonl");
+  for (std::string line; std::getline(lines, line);) last = line;
+  // Four steps of three micro-batches with one unit of 64 mixed and one of 32 text each.
+  EXPECT_EQ(Json::parse(last)["passes"],
+            Json({{"mixed/synthetic", 12.0 / 64}, {"text/synthetic", 12.0 / 32}}));
+  expect_refusal(train_words({R"(loader.source_weights={"web":1})", "out=" + folder_ / "other"}), 1,
+                 {"loader.source_weights: gives no weight to source \"synthetic\" of " + data_});
+}
+
 TEST_F(CliRunTest, TracingChangesNothing) {
   const std::string traced = folder_ / "traced";
   train();

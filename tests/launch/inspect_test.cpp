@@ -149,13 +149,14 @@ TEST(Inspect, ShardHasArraysAndChecksThem) {
   const Inspection inspection = inspect(shard);
   EXPECT_EQ(inspection.code, 0) << inspection.text;
   EXPECT_EQ(inspection.json()["shard_split"], "train");
-  EXPECT_EQ(inspection.json()["arrays"].size(), 7u);
+  EXPECT_EQ(inspection.json()["arrays"].size(), 8u);
 
   const hdf5::File whole = hdf5::File::open(shard);
   hdf5::File wrong = hdf5::File::create(folder / "wrong.h5");
-  for (const char* name : {"schema", "split", "kind", "fingerprint"})
+  for (const char* name : {"schema", "split", "kind", "source", "fingerprint"})
     wrong.set_attribute("/", name, whole.attribute<std::string>("/", name));
-  for (const char* name : {"version", "length", "codes_per_image", "image_codes", "text_pieces"})
+  for (const char* name :
+       {"version", "length", "codes_per_image", "images_per_unit", "image_codes", "text_pieces"})
     wrong.set_attribute("/", name, whole.attribute<int64_t>("/", name));
   wrong.write("/tokens", std::vector<uint16_t>{0, 4, 60000});
   wrong.write("/modality", std::vector<uint8_t>{1, 1, 0});

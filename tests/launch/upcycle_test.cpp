@@ -10,6 +10,7 @@
 #include "launch/train.h"
 #include "launch/trained_model.h"
 #include "parallel/checkpoint.h"
+#include "runtime/hdf5.h"
 #include "tests/data/temporary_folder.h"
 #include "tests/support/tiny_run.h"
 

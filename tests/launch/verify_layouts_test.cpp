@@ -85,7 +85,8 @@ class VerifyLayouts : public testing::Test {
     DatasetIndex index;
     index.fingerprint = "images alone";
     index.vocabulary = {32, 26};
-    index.length = 64;
+    index.length = index.codes_per_image = 64;
+    index.images_per_unit = 1;
     fs::create_directories(folder_ / "images");
     DatasetWriter writer((folder_ / "images").string(), index, 1 << 20);
     for (const char* split : {"train", "validation"}) {
@@ -97,7 +98,7 @@ class VerifyLayouts : public testing::Test {
               Vocabulary::kFirstImage +
               static_cast<int32_t>(random_below(3, Purpose("code"), unit * 64 + i % 7, 32)));
       }
-      writer.write(split, UnitKind::text, units);
+      writer.write(split, "images", UnitKind::mixed, units);
     }
     writer.finish();
   }
@@ -214,7 +215,7 @@ TEST_F(VerifyLayoutsFull, MicroBatchesOfOneModality) {
       {1, 2, 1}, {2, 1, 2, true}, {1, 2, 2, false, kOptions[2]}, {1, 1, 4, true}};
   verify(layouts, kSteps, {"loader.mixed_units=0", "loader.text_units=2"});
   verify(layouts, kSteps,
-         {"data=" + (folder_ / "images").string(), "loader.mixed_units=0", "loader.text_units=2"});
+         {"data=" + (folder_ / "images").string(), "loader.mixed_units=2", "loader.text_units=0"});
 }
 
 TEST_F(VerifyLayoutsFull, OtherModelsAndBf16) {
