@@ -51,8 +51,9 @@ std::vector<Batch> TrainingStep::read_batches() {
   return batches;
 }
 
-void TrainingStep::micro_batch(const Batch& batch) {
-  shards_.begin_round(0, 1);
+void TrainingStep::micro_batch(size_t leaf) {
+  const Batch& batch = batches_[leaf];
+  shards_.begin_round(static_cast<int64_t>(leaf), std::ssize(batches_));
   Rows rows = rows_of(batch, batch.tokens.stream());
   Routings routings;
   rows.record = &routings;
@@ -64,7 +65,7 @@ void TrainingStep::micro_batch(const Batch& batch) {
 
 double TrainingStep::run() {
   const int64_t begin = clock_ns(setting_.threads);
-  for (const Batch& batch : batches_) micro_batch(batch);
+  for (size_t leaf = 0; leaf < batches_.size(); ++leaf) micro_batch(leaf);
   shards_.finish_step();
   const double norm = shards_.gradient_norm();
   optimizer_.step(step_, learning_rate(config_.schedule, step_, config_.steps),
@@ -81,15 +82,20 @@ void TrainingStep::count(const Rows& rows, const Ledger& ledger) {
     for (ProductForm form : {ProductForm::forward, ProductForm::backward_input, ProductForm::backward_weight})
       ++products_[{form, row_count, weight.shape[-1], weight.shape[-2], setting_.compute, setting_.threads}];
   };
-  for (size_t block = 0; block < model_.blocks.size(); ++block)
+  for (size_t block = 0; block < model_.blocks.size(); ++block) {
     for_each_parameter(model_.blocks[block], "", [&](const std::string&, const Parameter& weight) {
       if (weight.shape.rank() == 2) count_product(rows.tokens.count(), weight);
-      if (weight.shape.rank() < 3) return;
-      const std::vector<int64_t>& offsets =
-          rows.record->experts.at(static_cast<int64_t>(block)).routing.offsets;
-      for (size_t expert = 0; expert + 1 < offsets.size(); ++expert)
-        count_product(offsets[expert + 1] - offsets[expert], weight);
     });
+    const auto* mixture = std::get_if<Sharded<MixtureOfExperts>>(&model_.blocks[block].feed_forward);
+    if (!mixture) continue;
+    const std::vector<int64_t>& offsets =
+        rows.record->experts.at(static_cast<int64_t>(block)).routing.offsets;
+    size_t expert = 0;
+    for (const Sharded<ExpertNetworks>& group : mixture->layer.experts)
+      for (size_t i = 0; i < group.layer.labels.size(); ++i, ++expert)
+        for (const Parameter* weight : {&group.layer.gate, &group.layer.up, &group.layer.down})
+          count_product(offsets[expert + 1] - offsets[expert], *weight);
+  }
   count_product(rows.tokens.count(), model_.head.layer.weight);
 
   const auto booked = [&](const char* op) {

@@ -42,7 +42,7 @@ class TrainingStep {
 
  private:
   std::vector<Batch> read_batches();
-  void micro_batch(const Batch& batch);
+  void micro_batch(size_t leaf);
   void count(const Rows& rows, const Ledger& ledger);
 
   StepSetting setting_;

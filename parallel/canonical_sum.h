@@ -37,10 +37,11 @@ class CanonicalSum {
   /// The leaf after the last one, or leaf 0.
   void push(Value leaf) { push({stack_.empty() ? 0 : stack_.back().node.end(), 0}, std::move(leaf)); }
 
-  /// Nodes must come in order, and without gaps where there is to be a total.
+  /// The node after the last one.  Throws Error when leaves would be missing or come twice.
   void push(CanonicalNode node, Value sum) {
-    while (!stack_.empty() && stack_.back().node.is_left() && stack_.back().node.height == node.height &&
-           stack_.back().node.end() == node.first) {
+    TESSERA_CHECK(stack_.empty() || stack_.back().node.end() == node.first, "canonical_sum: leaf ",
+                  node.first, " cannot follow leaf ", stack_.back().node.end() - 1);
+    while (!stack_.empty() && stack_.back().node.is_left() && stack_.back().node.height == node.height) {
       node = {stack_.back().node.first, node.height + 1};
       sum = canonical_add(std::move(stack_.back().sum), std::move(sum));
       stack_.pop_back();

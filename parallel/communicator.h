@@ -48,6 +48,20 @@ class Communicator {
   virtual void about(const std::string& purpose) { static_cast<void>(purpose); }
 };
 
+/// Says what the collectives in its lifetime are for.
+class [[nodiscard]] About {
+ public:
+  About(Communicator& communicator, const std::string& purpose) : communicator_(communicator) {
+    communicator_.about(purpose);
+  }
+  ~About() { communicator_.about(""); }
+  About(const About&) = delete;
+  About& operator=(const About&) = delete;
+
+ private:
+  Communicator& communicator_;
+};
+
 /// The same number of host values from every rank, in rank order.  For scalars: blocking.
 std::vector<double> all_gather_values(Communicator& communicator, std::span<const double> values);
 std::vector<std::string> all_gather_strings(Communicator& communicator, const std::string& text);

@@ -22,7 +22,7 @@ struct RowExchange::Flight {
     const TracedRange range(stream, names.start);
     const int64_t count = std::reduce(to.begin(), to.end());
     const Tensor room = Tensor::empty({count / width, width}, rows.dtype(), stream);
-    communicator->about(purpose);
+    const About about(*communicator, purpose);
     arriving = communicator->all_to_all(rows, from, room, to, stream);
     return room;
   }

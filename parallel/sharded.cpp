@@ -108,7 +108,7 @@ void ShardGroup::start_gather() {
     part = Tensor::empty({share_}, options_.compute, stream_);
     kernels::cast(shard_, part, stream_);
   }
-  communicator_->about("gather " + name_);
+  const About about(*communicator_, "gather " + name_);
   arriving_whole_ = communicator_->all_gather(part, whole_, stream_);
 }
 
@@ -193,7 +193,7 @@ void ShardGroup::exchange(std::vector<Tensor> nodes) {
     std::vector<LeafRange> leaves;
     for (int member = 0; member < communicator_->size(); ++member) leaves.push_back(leaves_of_member(member));
     complete_exchange();  // of the round before
-    communicator_->about("exchange gradients of " + name_);
+    const About about(*communicator_, "exchange gradients of " + name_);
     arriving_nodes_.start(*communicator_, std::move(nodes), std::move(leaves), share_, stream_);
   }
   if (communicator_->size() == 1) complete_exchange();
@@ -227,7 +227,7 @@ void ShardGroup::send_to_replicas(int64_t leaves) {
   std::vector<LeafRange> theirs;
   for (int replica = 0; replica < across.size(); ++replica)
     theirs.push_back(mesh_->leaves_of(replica, leaves));
-  across.about("exchange replicas of " + name_);
+  const About about(across, "exchange replicas of " + name_);
   arriving_replicas_.start(across, sum_.take(), std::move(theirs), share_ / across.size(), stream_);
 }
 
@@ -235,7 +235,7 @@ void ShardGroup::sum_over_replicas() {
   if (!arriving_replicas_.under_way()) return;
   const TracedRange range(stream_, "wait_for_replicas");
   arriving_replicas_.finish(sum_, stream_);
-  mesh_->across().about("sum of replicas of " + name_);
+  const About about(mesh_->across(), "sum of replicas of " + name_);
   arriving_sum_ = mesh_->across().all_gather(sum_.total(), shard_grad_, stream_);
 }
 

@@ -72,7 +72,7 @@ class Trainer {
         given = there((*replay)[static_cast<size_t>(leaf)], batch.tokens.count());
         rows.replay = &given;
       }
-      shards_.begin_round(0, 1);
+      shards_.begin_round(leaf, plan.leaves);
       Tape tape;
       const Loss result = cross_entropy(model_(rows), batch.targets.to(stream_), scale, 0);
       tape.backward(result.total);
