@@ -6,6 +6,7 @@
 #include "autograd/optimizer.h"
 #include "data/loader.h"
 #include "launch/flight.h"
+#include "launch/guard.h"
 #include "layers/rows.h"
 #include "parallel/mesh.h"
 #include "runtime/json.h"
@@ -33,6 +34,8 @@ struct Config {
   bool resume = true;
   int64_t save_every = 500;
   int64_t keep = 2;
+  int64_t save_buffer = 256;
+  std::string damaged_checkpoint = "refuse";
   std::string device = "cpu";
   std::string compute = "f32";
   std::string isa = "auto";
@@ -46,6 +49,8 @@ struct Config {
   float z_loss = 1e-5f;
   double threshold_decay = 0.99;
   std::string trained = "model";
+  std::string init_from;
+  GuardConfig guard;
   ModelConfig model;
   LoaderConfig loader;
   AdamWConfig adamw;
@@ -65,6 +70,15 @@ struct Config {
               "continue from the latest checkpoint in out; false refuses a folder that has one"},
         Field{"save_every", save_every, "steps between checkpoints; the last step is always saved", 1, 1e12},
         Field{"keep", keep, "latest checkpoints to keep", 1, 1e6},
+        Field{
+            "save_buffer", save_buffer,
+            "MiB of host memory of a rank for values on their way to a checkpoint while training goes on; it "
+            "waits for what does not fit",
+            1, 1 << 20},
+        Field{
+            "damaged_checkpoint", damaged_checkpoint,
+            "one of refuse|set_aside: what to do when the checkpoint to continue from is damaged; set_aside "
+            "renames it to damaged_step_N and takes the one before"},
         Field{"device", device, "one of cpu|cuda: where the model lives; cuda takes one GPU per rank"},
         Field{"compute", compute,
               "one of f32|bf16: dtype of activations and of the gathered parameters; masters are f32"},
@@ -90,6 +104,11 @@ struct Config {
               "one of model|auxiliary_routers: what learns; the other keeps its values, and router noise is "
               "off while "
               "the model does not learn"},
+        Field{
+            "init_from", init_from,
+            "safetensors file (tessera export-safetensors) whose values the parameters begin with where out "
+            "holds no checkpoint; empty: they are drawn"},
+        Field{"guard", guard},
         Field{"model", model},
         Field{"loader", loader},
         Field{"adamw", adamw},

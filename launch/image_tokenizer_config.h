@@ -21,6 +21,8 @@ struct ImageTokenizerConfig {
   bool resume = true;
   int64_t save_every = 250;
   int64_t keep = 2;
+  int64_t save_buffer = 256;
+  std::string damaged_checkpoint = "refuse";
   std::string device = "cpu";
   std::string isa = "auto";
   int64_t threads = 0;
@@ -53,6 +55,15 @@ struct ImageTokenizerConfig {
               "continue from the latest checkpoint in out; false refuses a folder that has one"},
         Field{"save_every", save_every, "steps between checkpoints; the last step is always saved", 1, 1e12},
         Field{"keep", keep, "latest checkpoints to keep", 1, 1e6},
+        Field{
+            "save_buffer", save_buffer,
+            "MiB of host memory of a rank for values on their way to a checkpoint while training goes on; it "
+            "waits for what does not fit",
+            1, 1 << 20},
+        Field{
+            "damaged_checkpoint", damaged_checkpoint,
+            "one of refuse|set_aside: what to do when the checkpoint to continue from is damaged; set_aside "
+            "renames it to damaged_step_N and takes the one before"},
         Field{"device", device, "one of cpu|cuda: where the model lives; cuda takes one GPU per rank"},
         Field{"isa", isa,
               "one of auto|avx2|avx512|amx: instruction-set level; auto = the least over all ranks"},

@@ -7,7 +7,6 @@
 #include "launch/format.h"
 #include "launch/metrics.h"
 #include "launch/process.h"
-#include "launch/run_folder.h"
 #include "runtime/log.h"
 #include "runtime/stream.h"
 
@@ -21,7 +20,8 @@ ImageTokenizerRun::ImageTokenizerRun(const ImageTokenizerConfig& config, const C
              std::vector<int64_t>(static_cast<size_t>(config.model.codes), 0)},
       tensors_(tensors),
       engines_(engines),
-      world_(world) {
+      world_(world),
+      checkpoints_(config.out, {config.save_every, config.keep, config.save_buffer}, tensors, world) {
   restore();
   last_step_ = config.stop_at > 0 ? std::min(config.stop_at, config.steps) : config.steps;
   agree(world_, [&] {
@@ -36,7 +36,9 @@ ImageTokenizerRun::ImageTokenizerRun(const ImageTokenizerConfig& config, const C
 }
 
 void ImageTokenizerRun::restore() {
-  const std::optional<std::string> latest = open_run_folder(state_.config.out, state_.config.resume, world_);
+  const ImageTokenizerConfig& config = state_.config;
+  const std::optional<std::string> latest =
+      open_run_folder(config.out, {config.resume, config.damaged_checkpoint == "set_aside"}, world_);
   if (!latest) return;
   SavedImageTokenizer saved;
   agree(world_, [&] { saved = read_saved_image_tokenizer(*latest); });
@@ -56,8 +58,10 @@ bool ImageTokenizerRun::finish_step(int64_t step, const ImageTokenizerStep& meas
   agree(world_, [&] {
     if (world_.rank() == 0) write_metrics(step, measured);
   });
-  const StepEnd end =
-      end_of_step(step + 1, last_step_, state_.config.save_every, world_, [&] { save(step + 1); });
+  const StepEnd end = checkpoints_.end_of_step(step + 1, last_step_, [&] {
+    if (progress_) progress_->clear();
+    return to_checkpoint_state(state_);
+  });
   exit_code_ = end.exit_code;
   step_began_ns_ = Trace::now_ns();
   return end.go_on;
@@ -88,12 +92,6 @@ void ImageTokenizerRun::write_metrics(int64_t step, const ImageTokenizerStep& me
       step + 1, str("mse ", format_fixed(measured.mse, 1), "  psnr ", format_fixed(psnr_of(measured.mse), 2),
                     " dB  codes ", format_percent(measured.usage.used), "  ", format_count(images / seconds),
                     " images/s"));
-}
-
-void ImageTokenizerRun::save(int64_t steps_done) {
-  if (progress_) progress_->clear();
-  save_checkpoint(state_.config.out, steps_done, tensors_, to_checkpoint_state(state_), world_);
-  if (world_.rank() == 0) remove_old_checkpoints(state_.config.out, state_.config.keep);
 }
 
 }  // namespace tessera

@@ -15,8 +15,8 @@
 #include "launch/engines.h"
 #include "launch/image_tokenizer_config.h"
 #include "launch/progress.h"
+#include "launch/run_folder.h"
 #include "launch/tensorboard.h"
-#include "parallel/checkpoint.h"
 
 namespace tessera {
 
@@ -43,19 +43,19 @@ class ImageTokenizerRun {
   /// Patches by code since the last step that revived codes; kept in checkpoints.
   std::vector<int64_t>& window() { return state_.window; }
 
-  /// Collective: writes the metrics, saves when it is time to, and tells whether to go on.
+  /// Collective: writes the metrics, begins a save when it is time to, and tells whether to go on.
   bool finish_step(int64_t step, const ImageTokenizerStep& measured);
   int exit_code() const { return exit_code_; }
 
  private:
   void restore();
   void write_metrics(int64_t step, const ImageTokenizerStep& measured);
-  void save(int64_t steps_done);
 
   ImageTokenizerState state_;
   CheckpointTensors tensors_;
   Engines& engines_;
   Communicator& world_;
+  RunCheckpoints checkpoints_;
   int64_t first_step_ = 0, last_step_ = 0, step_began_ns_ = 0;
   int exit_code_ = 0;
   std::unique_ptr<AppendFile> lines_;    ///< rank 0

@@ -4,7 +4,7 @@
 
 #include "launch/patches.h"
 #include "launch/thread_count.h"
-#include "parallel/checkpoint.h"
+#include "parallel/checkpoint_saver.h"
 
 namespace tessera {
 namespace {

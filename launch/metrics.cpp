@@ -25,6 +25,8 @@ std::vector<std::pair<std::string, std::optional<double>>> scalars_of(const Step
           {"prediction_loss", metrics.prediction_loss},
           {"tokens_per_second", metrics.tokens_per_second()},
           {"seconds", metrics.seconds},
+          {"save_held_seconds", metrics.save_held_seconds},
+          {"save_seconds", metrics.save_seconds},
           {"flops_per_second", metrics.flops_per_second()},
           {"matrix_peak_fraction", metrics.matrix_peak_fraction}};
 }
@@ -65,6 +67,7 @@ std::string to_line(const StepMetrics& metrics) {
   };
   line["step"] = metrics.step;
   for (const auto& [key, value] : scalars_of(metrics)) line[key] = value ? finite(key, *value) : Json();
+  line["skipped"] = metrics.skipped ? 1 : 0;
   line["tokens"] = metrics.tokens;
   line["flops"] = metrics.flops;
   line["memory_bytes"] = metrics.memory_bytes;
@@ -107,6 +110,7 @@ void Metrics::write(const StepMetrics& metrics) {
   std::vector<std::pair<std::string, double>> values;
   for (const auto& [key, value] : scalars_of(metrics))
     if (value) values.emplace_back(key, *value);
+  values.emplace_back("skipped", metrics.skipped ? 1.0 : 0.0);
   values.emplace_back("tokens", static_cast<double>(metrics.tokens));
   values.emplace_back("flops", static_cast<double>(metrics.flops));
   values.emplace_back("memory_bytes", static_cast<double>(metrics.memory_bytes));

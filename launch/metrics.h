@@ -22,6 +22,7 @@ struct StepMetrics {
   double learning_rate = 0;
   double gradient_norm = 0;  ///< before clipping
   double clip_scale = 1;     ///< what the gradient was multiplied by
+  bool skipped = false;      ///< the guard kept the update from the parameters
   int64_t tokens = 0;        ///< of the step
   double seconds = 0;
   int64_t flops = 0;       ///< of the step, forward and backward, from the ledger
@@ -40,6 +41,8 @@ struct StepMetrics {
       {};  ///< of auxiliary routers: nats per token and expert, summed over routers
   std::map<std::string, double> prediction_accuracy = {}, prediction_precision = {},
                                 prediction_recall = {};  ///< "block/group" or "block/depth", where defined
+  /// Of the checkpoint that was published since the last line: the time that training waited for it, and the whole time.
+  std::optional<double> save_held_seconds = {}, save_seconds = {};
   std::map<std::string, double> passes;  ///< kind of units, or "kind/source" -> times that all were seen
 
   double tokens_per_second() const { return static_cast<double>(tokens) / seconds; }

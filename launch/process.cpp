@@ -7,6 +7,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 
 #include "runtime/log.h"
 
@@ -15,6 +16,30 @@ namespace {
 
 std::atomic<int> requested_stop{0};
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it");
+
+constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
+constexpr int64_t kEchoNs = 1'000'000'000;  ///< launchers may pass the same signal on by several ways
+
+std::atomic<int64_t> requested_at_ns{0};
+static_assert(std::atomic<int64_t>::is_always_lock_free, "a signal handler writes it");
+
+int64_t monotonic_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);  // safe in a signal handler
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
+/// The first signal is remembered; the same one again ends the process.  Another one changes nothing: a scheduler that warns
+/// with SIGUSR1 and terminates later must not cut the save short.
+void on_stop_signal(int signal) {
+  int none = 0;
+  if (requested_stop.compare_exchange_strong(none, signal)) {
+    requested_at_ns = monotonic_ns();
+  } else if (none == signal && monotonic_ns() - requested_at_ns > kEchoNs) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+}
 
 int run_mpi(const std::function<int(Communicator&)>& body) {
   int provided = 0, code = kExitSuccess;
@@ -85,7 +110,7 @@ void require_same(Communicator& world, const std::string& what, const Json& valu
 
 void catch_stop_signals() {
   struct sigaction action = {};
-  action.sa_handler = [](int signal) { requested_stop.store(signal); };
+  action.sa_handler = on_stop_signal;
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
   for (int signal : kStopSignals) sigaction(signal, &action, nullptr);

@@ -13,10 +13,11 @@ namespace tessera {
 /// What main() returns; `tessera --help` prints this list.
 enum ExitCode : int {
   kExitSuccess = 0,
-  kExitError = 1,     ///< bad input, a failed read or write, a diverged run: one sentence on stderr
+  kExitError = 1,     ///< bad input, a failed read or write: one sentence on stderr
   kExitUsage = 2,     ///< the command line could not be understood, or names a device that this machine lacks
   kExitRequeue = 85,  ///< stopped by a signal after saving a checkpoint: start the same command again
   kExitHang = 86,     ///< the watchdog found no progress and ended the process (launch/watchdog.h)
+  kExitAnomaly = 87,  ///< stopped by the guard (launch/guard.h) before a step that would spoil the model
 };
 
 /// True when a launcher started this process as one of several ranks.
@@ -36,8 +37,8 @@ int fail_process(const std::string& message, ExitCode code);
 void require_same(Communicator& world, const std::string& what, const Json& values);
 
 /// Those that ask a run to save and stop.
-inline constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGUSR1};
-/// From now on they do, instead of ending it.
+inline constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
+/// From now on they do, instead of ending it.  The same one again, a second later or more, ends the process at once.
 void catch_stop_signals();
 /// The signal that asked any rank to stop, or 0; the same on all ranks.  Collective.
 int stop_signal(Communicator& world);

@@ -5,8 +5,8 @@
 
 #include "launch/matrix_peak.h"
 #include "launch/process.h"
-#include "launch/run_folder.h"
 #include "launch/run_state.h"
+#include "parallel/safetensors.h"
 #include "runtime/log.h"
 #include "runtime/stream.h"
 
@@ -30,7 +30,9 @@ Run::Run(Config config, const CheckpointTensors& tensors, const Loader& loader, 
       loader_(loader),
       engines_(engines),
       world_(world),
-      recorder_(recorder) {
+      recorder_(recorder),
+      checkpoints_(config_.out, {config_.save_every, config_.keep, config_.save_buffer}, tensors, world),
+      guard_(config_.guard) {
   restore();
   last_step_ = config_.stop_at > 0 ? std::min(config_.stop_at, config_.steps) : config_.steps;
   const double mine[] = {measure_matrix_peak(engines.stream(), config_.compute_dtype())};
@@ -49,8 +51,12 @@ Run::Run(Config config, const CheckpointTensors& tensors, const Loader& loader, 
 }
 
 void Run::restore() {
-  const std::optional<std::string> latest = open_run_folder(config_.out, config_.resume, world_);
-  if (!latest) return;
+  const std::optional<std::string> latest =
+      open_run_folder(config_.out, {config_.resume, config_.damaged_checkpoint == "set_aside"}, world_);
+  if (!latest) {
+    if (!config_.init_from.empty()) load_safetensors(config_.init_from, tensors_.pieces, world_);
+    return;
+  }
   SavedRun saved;
   agree(world_, [&] {
     saved = read_saved_run(*latest);
@@ -59,20 +65,47 @@ void Run::restore() {
   load_checkpoint(*latest, tensors_, world_);
   first_step_ = saved.step;
   thresholds_ = saved.state.thresholds;
+  guard_.restore(saved.state.guard);
   if (world_.rank() != 0) return;
   warn_of_changes(*latest, saved.state,
-                  run_state(config_, loader_.dataset().index(), engines_.isa(), thresholds_));
+                  run_state(config_, loader_.dataset().index(), engines_.isa(), thresholds_, guard_.state()));
   log_line(str("resumed from ", *latest));
 }
 
+bool Run::admits(int64_t step, const StepSummary& summary, const Update& update, const AnomalyParts& parts) {
+  objection_ = guard_.objection(summary.loss, update.gradient_norm);
+  if (!objection_) {
+    guard_.applied(summary.loss);
+    return true;
+  }
+  guard_.skipped();
+  const char* action = guard_.stops() ? "stopped" : "skipped";
+  write_anomaly(config_.out, step, *objection_, action, summary, update.gradient_norm, parts, world_);
+  if (world_.rank() == 0) {
+    progress_->clear();
+    log_line(str(guard_.stops() ? "error: step " : "warning: step ", step, ": ", *objection_, "; ", action,
+                 " before its update, ", anomaly_path(config_.out, step), " has the details"));
+  }
+  return false;
+}
+
 bool Run::finish_step(int64_t step, const StepSummary& summary, const Update& update) {
-  thresholds_.update(summary.cutoff, config_.threshold_decay);
+  if (!objection_) thresholds_.update(summary.cutoff, config_.threshold_decay);
   agree(world_, [&] {
     if (world_.rank() == 0) write_metrics(step, summary, update);
   });
-  const StepEnd end = end_of_step(step + 1, last_step_, config_.save_every, world_, [&] {
+  if (objection_ && guard_.stops()) {
+    checkpoints_.finish();  // a save under way is of an earlier step
+    exit_code_ = kExitAnomaly;
+    return false;
+  }
+  const TraceRange range(*trace_of(engines_.stream()), "checkpoint");
+  const StepEnd end = checkpoints_.end_of_step(step + 1, last_step_, [&] {
     recorder_.phase(FlightPhase::save);
-    save(step + 1);
+    if (progress_) progress_->clear();
+    RunState state =
+        run_state(config_, loader_.dataset().index(), engines_.isa(), thresholds_, guard_.state());
+    return to_json(state);
   });
   exit_code_ = end.exit_code;
   step_began_ns_ = Trace::now_ns();
@@ -88,6 +121,7 @@ void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& 
                       .learning_rate = update.learning_rate,
                       .gradient_norm = update.gradient_norm,
                       .clip_scale = update.clip_scale,
+                      .skipped = objection_.has_value(),
                       .tokens = static_cast<int64_t>(summary.tokens),
                       .seconds = seconds,
                       .flops = static_cast<int64_t>(summary.flops),
@@ -111,16 +145,12 @@ void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& 
     if (const auto precision = counted.precision()) metrics.prediction_precision[router] = *precision;
     if (const auto recall = counted.recall()) metrics.prediction_recall[router] = *recall;
   }
+  if (const std::optional<SaveTimes> times = checkpoints_.take_times()) {
+    metrics.save_held_seconds = times->held_seconds;
+    metrics.save_seconds = times->seconds;
+  }
   metrics_->write(metrics);
   progress_->update(step + 1, headline(metrics));
-}
-
-void Run::save(int64_t steps_done) {
-  const TraceRange range(*trace_of(engines_.stream()), "checkpoint");
-  if (progress_) progress_->clear();
-  RunState state = run_state(config_, loader_.dataset().index(), engines_.isa(), thresholds_);
-  save_checkpoint(config_.out, steps_done, tensors_, to_json(state), world_);
-  if (world_.rank() == 0) remove_old_checkpoints(config_.out, config_.keep);
 }
 
 }  // namespace tessera

@@ -4,18 +4,19 @@
 //   OUT/config.json      the resolved config, with the instruction-set level
 //   OUT/metrics.jsonl    one object per step (launch/metrics.h), and TensorBoard events
 //   OUT/step_00000200/   checkpoints (parallel/checkpoint.h)
+//   OUT/anomaly_217.json a step whose update was not applied (launch/anomaly.h)
 
 #include <map>
 #include <memory>
 #include <optional>
 
 #include "autograd/optimizer.h"
+#include "launch/anomaly.h"
 #include "launch/config.h"
 #include "launch/engines.h"
 #include "launch/metrics.h"
 #include "launch/progress.h"
-#include "launch/statistics.h"
-#include "parallel/checkpoint.h"
+#include "launch/run_folder.h"
 
 namespace tessera {
 
@@ -39,16 +40,19 @@ class Run {
   /// Steps that are done when this process ends: all, or config.stop_at of them.
   int64_t last_step() const { return last_step_; }
 
-  /// Collective: writes the metrics of a step that is done, saves when it is time to, and tells whether to go on.
+  /// Whether the update of a step may be applied (config.guard); the same on all ranks.  If not, OUT/anomaly_STEP.json tells
+  /// why.  Collective then.
+  bool admits(int64_t step, const StepSummary& summary, const Update& update, const AnomalyParts& parts);
+
+  /// Collective: writes the metrics of a step that is done, begins a save when it is time to, and tells whether to go on.
   bool finish_step(int64_t step, const StepSummary& summary, const Update& update);
 
-  /// For main(): 0, or kExitRequeue after a signal.
+  /// For main(): 0, kExitRequeue after a signal, kExitAnomaly after a step that the guard did not admit.
   int exit_code() const { return exit_code_; }
 
  private:
   void restore();
   void write_metrics(int64_t step, const StepSummary& summary, const Update& update);
-  void save(int64_t steps_done);
 
   Config config_;
   CheckpointTensors tensors_;
@@ -56,9 +60,12 @@ class Run {
   Engines& engines_;
   Communicator& world_;
   FlightRecorder& recorder_;
+  RunCheckpoints checkpoints_;
   int64_t first_step_ = 0, last_step_ = 0;
   Thresholds thresholds_;
-  double matrix_peak_ = 0;  ///< FLOP/s of all ranks together
+  Guard guard_;
+  std::optional<std::string> objection_;  ///< of the guard, to the step that is being finished
+  double matrix_peak_ = 0;                ///< FLOP/s of all ranks together
   int64_t step_began_ns_ = 0;
   int exit_code_ = 0;
   std::unique_ptr<Metrics> metrics_;    ///< rank 0

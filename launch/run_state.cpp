@@ -4,11 +4,13 @@
 
 namespace tessera {
 
-RunState run_state(const Config& config, const DatasetIndex& index, Isa isa, const Thresholds& thresholds) {
+RunState run_state(const Config& config, const DatasetIndex& index, Isa isa, const Thresholds& thresholds,
+                   const GuardState& guard) {
   return {config,
           name_of(isa),
           {index.fingerprint, index.vocabulary.image_codes, index.vocabulary.text_pieces},
-          thresholds};
+          thresholds,
+          guard};
 }
 
 SavedRun read_saved_run(const std::string& checkpoint) {

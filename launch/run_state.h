@@ -29,14 +29,16 @@ struct RunState {
   std::string isa;
   DataState data;
   Thresholds thresholds;
+  GuardState guard{};
 
   auto fields() {
     return std::tuple{Field{"config", config}, Field{"isa", isa}, Field{"data", data},
-                      Field{"thresholds", thresholds}};
+                      Field{"thresholds", thresholds}, Field{"guard", guard}};
   }
 };
 
-RunState run_state(const Config& config, const DatasetIndex& index, Isa isa, const Thresholds& thresholds);
+RunState run_state(const Config& config, const DatasetIndex& index, Isa isa, const Thresholds& thresholds,
+                   const GuardState& guard);
 
 /// The state and the number of steps that are done.
 struct SavedRun {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "parallel/canonical_sum.h"
 
@@ -136,6 +137,14 @@ double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
 
 }  // namespace
 
+double loss_of_leaf(const Batch& batch, const Loss& loss) {
+  double sum = 0;  // rows that are not scored hold zero
+  for (float nats : loss.nll.to_vector<float>()) sum += nats;
+  int64_t scored = 0;
+  for (int64_t targets : batch.target_counts) scored += targets;
+  return sum / static_cast<double>(scored);
+}
+
 StepStatistics::StepStatistics(const Transformer& model, const ModelConfig& config,
                                const Vocabulary& vocabulary)
     : model_(model), vocabulary_(vocabulary) {
@@ -170,6 +179,7 @@ void StepStatistics::add(const Batch& batch, const Loss& loss, const Rows& rows,
   for (size_t row = 0; row < targets.size(); ++row)
     if (targets[row] >= 0)
       numbers.at(std::string("nll/") + name_of(vocabulary_.modality_of(targets[row]))) += nll[row];
+  leaf_losses_.push_back({batch.leaf, loss_of_leaf(batch, loss)});
   numbers.at("rows") = static_cast<double>(batch.tokens.count());
   numbers.at("flops") = static_cast<double>(ledger.total().flops());
   const double output_norm = norm_of(*rows.output);
@@ -232,6 +242,7 @@ std::vector<double> sum_over_leaves(const std::vector<std::vector<double>>& rows
 StepSummary StepStatistics::total(const StepPlan& plan, const Mesh& mesh) {
   const std::vector<double> totals = sum_over_leaves(leaves_, plan.leaves, zeros_.size(), mesh);
   leaves_.clear();
+  last_leaves_ = std::exchange(leaf_losses_, {});
   Numbers sums = zeros_;
   size_t column = 0;
   for (auto& [name, sum] : sums) sum = totals[column++];

@@ -40,6 +40,15 @@ struct StepSummary {
 std::vector<double> sum_over_leaves(const std::vector<std::vector<double>>& rows, int64_t leaves,
                                     size_t width, const Mesh& mesh);
 
+/// A micro-batch and its loss, in nats per scored target.
+struct LeafLoss {
+  int64_t leaf = 0;
+  double loss = 0;
+};
+
+/// Nats per scored target of a micro-batch.
+double loss_of_leaf(const Batch& batch, const Loss& loss);
+
 class StepStatistics {
  public:
   StepStatistics(const Transformer& model, const ModelConfig& config, const Vocabulary& vocabulary);
@@ -49,6 +58,9 @@ class StepStatistics {
 
   /// Collective; starts over.
   StepSummary total(const StepPlan& plan, const Mesh& mesh);
+
+  /// This rank's micro-batches of the step that total() was for, in order.
+  const std::vector<LeafLoss>& last_leaves() const { return last_leaves_; }
 
  private:
   using Numbers = std::map<std::string, double>;
@@ -60,6 +72,7 @@ class StepStatistics {
   std::vector<std::string> auxiliary_;       ///< names of routers that have an auxiliary one
   Numbers zeros_;                            ///< every number of a leaf, by name
   std::vector<std::vector<double>> leaves_;  ///< a row of numbers per leaf of this rank
+  std::vector<LeafLoss> leaf_losses_, last_leaves_;
 };
 
 }  // namespace tessera

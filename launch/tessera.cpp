@@ -18,6 +18,7 @@
 #include "launch/post_mortem.h"
 #include "launch/prepare.h"
 #include "launch/process.h"
+#include "launch/recovery_commands.h"
 #include "launch/report.h"
 #include "launch/slurm/slurm.h"
 #include "launch/study.h"
@@ -34,11 +35,13 @@ namespace tessera {
 namespace {
 
 constexpr const char* kFooter =
-    "Exit codes: 0 success; 1 bad input, failed read or write, or a diverged run (one sentence on stderr);\n"
+    "Exit codes: 0 success; 1 bad input, or a failed read or write (one sentence on stderr);\n"
     "2 the command line could not be understood, or names a device that this machine lacks; 85 stopped by\n"
-    "SIGTERM, SIGINT or SIGUSR1 after saving a checkpoint: start the same command again and it goes on from\n"
-    "there (mpirun passes SIGUSR1 on; it answers SIGTERM and SIGINT with an exit code of its own); 86 the\n"
-    "watchdog ended a run that hung (what happened: stderr, and tessera post-mortem RUN).\n\n"
+    "SIGTERM, SIGINT, SIGUSR1 or SIGUSR2 after saving a checkpoint: start the same command again and it\n"
+    "goes on from there (mpirun passes the last two on; it answers SIGTERM and SIGINT with a code of its "
+    "own);\n"
+    "86 the watchdog ended a run that hung (what happened: stderr, and tessera post-mortem RUN); 87 stopped\n"
+    "before a step that would have spoilt the model (config guard).\n\n"
     "A first run:\n"
     "  tessera prepare launch/configs/demo_data.json manifest=corpus/manifest/default.jsonl "
     "out=corpus/tokens\n"
@@ -325,6 +328,7 @@ int run(int argc, char** argv) {
   SlurmCommand slurm_command(app);
   GenerateCommand generate_command(app);
   ImageCommands image_commands(app);
+  RecoveryCommands recovery_commands(app);
 
   app.add_subcommand("version", "print version and build");
 
@@ -341,6 +345,7 @@ int run(int argc, char** argv) {
     TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
                   " runs as one process: start it without mpirun");
   if (const std::optional<int> code = image_commands.run()) return *code;
+  if (const std::optional<int> code = recovery_commands.run()) return *code;
   if (train_command->parsed()) {
     if (train_settings.print_keys) return print_keys<Config>();
     train_settings.split();

@@ -8,7 +8,6 @@
 #include "launch/process.h"
 #include "launch/rows.h"
 #include "launch/run.h"
-#include "launch/statistics.h"
 #include "launch/trace_session.h"
 #include "layers/transformer.h"
 #include "runtime/stream.h"
@@ -150,11 +149,14 @@ int train_recorded(const Config& config, Communicator& recorded_world, Flight& f
     Update update{.gradient_norm = shards.gradient_norm(),
                   .learning_rate = learning_rate(config.schedule, step, config.steps),
                   .router_gradient_norms = router_gradient_norms(model, shards)};
-    update.clip_scale = clip_scale(update.gradient_norm, config.clip, step);
-    optimizer.step(step, static_cast<float>(update.learning_rate), static_cast<float>(update.clip_scale));
-    shards.invalidate();
+    const StepSummary summary = statistics.total(plan, mesh);
+    if (run.admits(step, summary, update, {model, shards, *loader, statistics})) {
+      update.clip_scale = clip_scale(update.gradient_norm, config.clip, step);
+      optimizer.step(step, static_cast<float>(update.learning_rate), static_cast<float>(update.clip_scale));
+      shards.invalidate();
+    }
     recorder.phase(FlightPhase::report);
-    running = run.finish_step(step, statistics.total(plan, mesh), update);
+    running = run.finish_step(step, summary, update);
   }
   session.write(config.out);
   return run.exit_code();

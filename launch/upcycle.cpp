@@ -15,7 +15,7 @@
 #include "launch/rows.h"
 #include "launch/trained_model.h"
 #include "parallel/agree.h"
-#include "parallel/checkpoint.h"
+#include "parallel/checkpoint_saver.h"
 #include "runtime/random.h"
 
 namespace tessera {
@@ -226,6 +226,7 @@ Upcycled upcycle(const UpcycleOptions& options, Communicator& world) {
   const double after = loss_on(model, batch, stream);
 
   saved.state.config = config;
+  saved.state.guard = {};
   if (!same_but_for_auxiliary_routers(seed.config().model, config.model)) saved.state.thresholds = {};
   std::filesystem::create_directories(config.out);
   save_checkpoint(config.out, saved.step, {shards.pieces(), &optimizer}, to_json(saved.state), world);

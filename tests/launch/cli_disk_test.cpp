@@ -1,45 +1,11 @@
 // A disk that is full: whatever was being written is given up, everything else is as it was.
 
-#include <sys/mount.h>
-
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-
 #include "parallel/checkpoint.h"
 #include "tests/launch/cli_corpus.h"
+#include "tests/support/tiny_disk.h"
 
 namespace tessera {
 namespace {
-
-/// A file system of its own below a folder, as long as it lives.
-class TinyDisk {
- public:
-  TinyDisk(const std::string& path, int64_t kilobytes) : path_(path) {
-    std::filesystem::create_directory(path);
-    if (::mount("tmpfs", path.c_str(), "tmpfs", 0, str("size=", kilobytes, "k").c_str()) != 0)
-      failure_ = std::strerror(errno);
-  }
-  ~TinyDisk() {
-    if (failure_.empty()) ::umount2(path_.c_str(), MNT_DETACH);
-  }
-  TinyDisk(const TinyDisk&) = delete;
-  TinyDisk& operator=(const TinyDisk&) = delete;
-
-  const std::string& path() const { return path_; }
-  const std::string& failure() const { return failure_; }  ///< empty: it is there
-  int64_t available() const { return static_cast<int64_t>(std::filesystem::space(path_).available); }
-  /// Leaves that many bytes.
-  void fill_up_to(int64_t bytes) const {
-    std::filesystem::remove(path_ + "/filling");
-    std::ofstream out(path_ + "/filling", std::ios::binary);
-    const std::string page(4096, 'x');
-    for (int64_t left = available() - bytes; left > 0; left -= std::ssize(page)) out << page;
-  }
-
- private:
-  std::string path_, failure_;
-};
 
 class CliDiskTest : public CliCorpusTest {
  protected:

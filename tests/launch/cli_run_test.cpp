@@ -1,10 +1,13 @@
 // What the program does when all is well, and when it is stopped on the way.
 
+#include <unistd.h>
+
 #include <cmath>
 #include <csignal>
 #include <fstream>
 #include <set>
 
+#include "launch/process.h"
 #include "launch/run_state.h"
 #include "parallel/checkpoint.h"
 #include "runtime/hdf5.h"
@@ -36,8 +39,9 @@ TEST_F(CliRunTest, TellsWhatItCanDo) {
       EXPECT_NE(result.out.find(part), std::string::npos) << "no \"" << part << "\" in\n" << result.out;
   };
   says({"--help"}, {"prepare", "train", "evaluate", "upcycle", "train-routers", "generate", "inspect",
-                    "report", "trace", "slurm", "doctor", "version", "Exit codes: 0 success; 1 bad input",
-                    "2 the command line", "85 stopped by", "mpirun -n 2"});
+                    "report", "trace", "slurm", "doctor", "version", "export-safetensors", "replay", "supervise",
+                    "Exit codes: 0 success; 1 bad input", "2 the command line", "85 stopped by", "87 stopped",
+                    "mpirun -n 2"});
   for (const char* command : {"prepare", "train", "evaluate", "upcycle", "train-routers", "generate",
                               "inspect", "report", "trace", "slurm", "doctor"})
     says({command, "--help"}, {command});
@@ -251,8 +255,10 @@ class CliStopTest : public CliRunTest {
 
 TEST_F(CliStopTest, ASignalSavesAndTheSameCommandGoesOn) {
   const Words words = train_words(settings_);
-  const std::vector<std::pair<Words, int>> cases{
-      {words, SIGTERM}, {words, SIGINT}, {under_mpirun(2, words), SIGUSR1}};
+  const std::vector<std::pair<Words, int>> cases{{words, SIGTERM},
+                                                 {words, SIGINT},
+                                                 {under_mpirun(2, words), SIGUSR1},
+                                                 {under_mpirun(3, words), SIGUSR2}};
   for (const auto& [way, number] : cases) {
     std::filesystem::remove_all(out_);
     const CommandResult stopped = interrupt(way, number, 1);
@@ -266,6 +272,19 @@ TEST_F(CliStopTest, ASignalSavesAndTheSameCommandGoesOn) {
     expect_success(way);
     expect_same_as_a_run_that_never_stopped();
   }
+}
+
+TEST(StopSignal, TheSameOneAgainEndsTheProcess) {
+  const auto twice = [](int first, int second) {
+    catch_stop_signals();
+    std::raise(first);
+    std::raise(first);  // an echo, as launchers send
+    ::usleep(1'100'000);
+    std::raise(second);
+    ::_exit(0);
+  };
+  EXPECT_EXIT(twice(SIGTERM, SIGTERM), testing::KilledBySignal(SIGTERM), "");
+  EXPECT_EXIT(twice(SIGUSR1, SIGTERM), testing::ExitedWithCode(0), "");
 }
 
 TEST_F(CliStopTest, AKilledRunGoesOnFromItsLastCheckpoint) {

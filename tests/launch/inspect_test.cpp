@@ -8,7 +8,7 @@
 #include "data/synthetic.h"
 #include "launch/inspect_parts.h"
 #include "launch/metrics.h"
-#include "parallel/checkpoint.h"
+#include "parallel/checkpoint_saver.h"
 #include "runtime/cpu_engine.h"
 #include "runtime/hdf5.h"
 #include "tests/data/temporary_folder.h"

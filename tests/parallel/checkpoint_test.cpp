@@ -1,129 +1,19 @@
-#include "parallel/checkpoint.h"
+#include "parallel/checkpoint_saver.h"
 
 #include <gtest/gtest.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 
-#include "runtime/cpu_engine.h"
 #include "runtime/hdf5.h"
-#include "runtime/random.h"
+#include "tests/support/saved_model.h"
+#include "tests/support/tiny_disk.h"
 
 namespace tessera {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A fresh folder, removed at the end.
-class Folder {
- public:
-  Folder() : path_((fs::temp_directory_path() / "tessera_checkpoint_XXXXXX").string()) {
-    if (!::mkdtemp(path_.data())) throw Error("cannot make a folder for the test");
-  }
-  ~Folder() { fs::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  const std::string& path() const { return path_; }
-  std::vector<std::string> entries() const {
-    std::vector<std::string> names;
-    for (const fs::directory_entry& entry : fs::directory_iterator(path_))
-      names.push_back(entry.path().filename().string());
-    std::ranges::sort(names);
-    return names;
-  }
-
- private:
-  std::string path_;
-};
-
-using Shapes = std::vector<std::pair<std::string, Shape>>;
-
-const Shapes kShapes{{"a.weight", {5, 7}}, {"a.scale", {3}}, {"b.weight", {2, 4, 3}}, {"b.one", {1}}};
-
-/// Two shard groups and their optimizer on one rank.
-class Model {
- public:
-  Model(Communicator& world, CpuEngine& engine, uint64_t seed, const Shapes& shapes = kShapes) {
-    for (const auto& [name, shape] : shapes) {
-      Parameter& parameter = *parameters_.emplace_back(std::make_unique<Parameter>(shape));
-      parameter.name = name;
-      groups_[name[0] == 'a' ? 0 : 1].second.push_back(&parameter);
-    }
-    mesh_.emplace(world);
-    std::vector<Optimized> ranges;
-    for (auto& [group, members] : groups_) {
-      group.bind(members, *mesh_, engine.stream(), {}, seed, 1);
-      for (const ShardPiece& piece : group.pieces()) {
-        pieces_.push_back(piece);
-        ranges.push_back({piece.value, piece.grad, true});
-      }
-    }
-    optimizer_.emplace(ranges, AdamWConfig{});
-  }
-
-  CheckpointTensors tensors() const { return {pieces_, &*optimizer_}; }
-  CheckpointTensors values_alone() const { return {pieces_, nullptr}; }
-
-  /// Everything becomes a function of (name, element): what a run has after some steps.
-  void set(uint64_t seed) {
-    for (size_t i = 0; i < pieces_.size(); ++i)
-      for_each_array(i, [&](const char* kind, const Tensor& tensor) {
-        for (int64_t k = 0; k < tensor.count(); ++k) tensor.data<float>()[k] = expected(seed, kind, i, k);
-      });
-  }
-
-  void expect(uint64_t seed) {
-    for (size_t i = 0; i < pieces_.size(); ++i)
-      for_each_array(i, [&](const char* kind, const Tensor& tensor) {
-        for (int64_t k = 0; k < tensor.count(); ++k)
-          ASSERT_EQ(tensor.data<float>()[k], expected(seed, kind, i, k))
-              << kind << pieces_[i].parameter->name << " element " << k;
-      });
-  }
-
- private:
-  template <class Visit>
-  void for_each_array(size_t i, const Visit& visit) {
-    visit("value ", pieces_[i].value);
-    visit("first ", optimizer_->first(i));
-    visit("second ", optimizer_->second(i));
-  }
-  float expected(uint64_t seed, const char* kind, size_t i, int64_t k) const {
-    const Purpose purpose(kind + pieces_[i].parameter->name);
-    return static_cast<float>(random_normal(seed, purpose, static_cast<uint64_t>(pieces_[i].begin + k)));
-  }
-
-  std::vector<std::unique_ptr<Parameter>> parameters_;
-  std::optional<Mesh> mesh_;
-  std::array<std::pair<ShardGroup, std::vector<Parameter*>>, 2> groups_;
-  std::vector<ShardPiece> pieces_;
-  std::optional<AdamW> optimizer_;
-};
-
-void save(const std::string& directory, int64_t step, int ranks, uint64_t seed, const Json& state = "state") {
-  run_ranks(ranks, [&](Communicator& world) {
-    CpuEngine engine;
-    Model model(world, engine, 1);
-    model.set(seed);
-    save_checkpoint(directory, step, model.tensors(), state, *checked(world));
-  });
-}
-
-void expect_loads(const std::string& checkpoint, int ranks, uint64_t seed) {
-  run_ranks(ranks, [&](Communicator& world) {
-    CpuEngine engine;
-    Model model(world, engine, 1);
-    load_checkpoint(checkpoint, model.tensors(), *checked(world));
-    model.expect(seed);
-  });
-}
 
 TEST(Checkpoint, AnyNumberOfRanksReadsWhatAnyOtherWrote) {
   for (const auto& [writers, readers] :
@@ -328,31 +218,10 @@ TEST(Checkpoint, ADirectoryThatIsAFileIsRefused) {
   EXPECT_THROW(save(folder.path() + "/out", 1, 2, 5), Error);
 }
 
-/// A file system of a fixed size over a folder.
-class SmallDisk {
- public:
-  SmallDisk(std::string path, const char* size) : path_(std::move(path)) {
-    mounted_ = ::mount("tessera_test", path_.c_str(), "tmpfs", 0, size) == 0;
-    if (!mounted_) reason_ = std::strerror(errno);
-  }
-  ~SmallDisk() {
-    if (mounted_) ::umount(path_.c_str());
-  }
-  SmallDisk(const SmallDisk&) = delete;
-  SmallDisk& operator=(const SmallDisk&) = delete;
-
-  bool mounted() const { return mounted_; }
-  const std::string& reason() const { return reason_; }
-
- private:
-  std::string path_, reason_;
-  bool mounted_ = false;
-};
-
 TEST(Checkpoint, AFullDiskLeavesTheEarlierOne) {
   const Folder folder;
-  const SmallDisk disk(folder.path(), "size=1m");
-  if (!disk.mounted()) GTEST_SKIP() << "a tmpfs cannot be mounted here: " << disk.reason();
+  const TinyDisk disk(folder.path(), 1024);
+  if (!disk.failure().empty()) GTEST_SKIP() << "a tmpfs cannot be mounted here: " << disk.failure();
   save(folder.path(), 1, 2, 5);
   const Shapes large{{"a.weight", {400, 400}}, {"b.weight", {300}}};
   for (int attempt = 0; attempt < 2; ++attempt) {  // the first failure must not spoil the process
@@ -378,8 +247,8 @@ TEST(Checkpoint, AFullDiskLeavesTheEarlierOne) {
 
 TEST(Checkpoint, AFullDiskUnderTheManifestIsAFailureToo) {
   const Folder folder;
-  const SmallDisk disk(folder.path(), "size=1m");
-  if (!disk.mounted()) GTEST_SKIP() << "a tmpfs cannot be mounted here: " << disk.reason();
+  const TinyDisk disk(folder.path(), 1024);
+  if (!disk.failure().empty()) GTEST_SKIP() << "a tmpfs cannot be mounted here: " << disk.failure();
   EXPECT_THROW(save(folder.path(), 1, 2, 5, std::string(2 << 20, 'x')), Error);
   EXPECT_TRUE(folder.entries().empty());
 }
