@@ -17,7 +17,6 @@ namespace {
 std::atomic<int> requested_stop{0};
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it");
 
-constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
 constexpr int64_t kEchoNs = 1'000'000'000;  ///< launchers may pass the same signal on by several ways
 
 std::atomic<int64_t> requested_at_ns{0};
