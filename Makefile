@@ -3,7 +3,7 @@
 BUILD := build/release
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
-.PHONY: demo test test-all check build bench sanitize verify-layouts verify-slurm format clean
+.PHONY: demo test test-all check build bench sanitize verify-layouts verify-slurm verify-faults format clean
 .PHONY: moma-study caption-match
 .PHONY: cuda-check cuda-mutants cuda-coverage kernel-report gpu-check
 
@@ -49,6 +49,9 @@ verify-slurm: ## trainings as jobs of a real Slurm on this machine: stopped, req
 	@cmake/install_dependencies.sh build test slurm
 	@$(MAKE) --no-print-directory build
 	tests/slurm/cluster.sh 2 2 $(BUILD)/slurm_cluster || [ $$? = 77 ]
+
+verify-faults: build ## kill -9 at 100 drawn points, damaged files, full and read-only disks: runs go on and end with the same bits
+	$(BUILD)/launch_test --gtest_filter='VerifyFaults*:DamageTest*'
 
 sanitize: ## fast tests under the address, undefined-behaviour and thread sanitizers
 	tests/sanitize.sh
