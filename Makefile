@@ -3,7 +3,7 @@
 BUILD := build/release
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
-.PHONY: demo test test-all check build bench sanitize verify-layouts verify-slurm verify-faults format clean
+.PHONY: demo test test-all check build bench sanitize verify-layouts verify-slurm verify-faults parallel-mutants format clean
 .PHONY: moma-study caption-match
 .PHONY: cuda-check cuda-mutants cuda-coverage kernel-report gpu-check
 
@@ -30,6 +30,7 @@ test-all: ## every gate whole
 	@$(MAKE) --no-print-directory build
 	$(CTEST)
 	@[ ! -e $(BUILD)/tessera_simulated ] || $(MAKE) --no-print-directory cuda-check kernel-report cuda-mutants
+	@$(MAKE) --no-print-directory parallel-mutants
 	@$(MAKE) --no-print-directory sanitize
 
 build:
@@ -52,6 +53,9 @@ verify-slurm: ## trainings as jobs of a real Slurm on this machine: stopped, req
 
 verify-faults: build ## kill -9 at 100 drawn points, damaged files, full and read-only disks: runs go on and end with the same bits
 	$(BUILD)/launch_test --gtest_filter='VerifyFaults*:DamageTest*'
+
+parallel-mutants: build ## break parallel training one place at a time: the tests must notice
+	tests/parallel_mutants.py $(BUILD)
 
 sanitize: ## fast tests under the address, undefined-behaviour and thread sanitizers
 	tests/sanitize.sh

@@ -9,22 +9,14 @@ not to change what the program does, with the reason.
 Usage: cuda_mutants.py BUILD_FOLDER [--sample N --seed S] [--list] [--only TEXT]
 Exit code 1 when a mutant survives.
 """
-import argparse
-import collections
-import dataclasses
-import os
 import pathlib
-import random
 import re
-import shlex
-import subprocess
 import sys
-import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import mutants
+from mutants import ROOT, Mutant
+
 EQUIVALENT = ROOT / "tests/cuda_mutants_equivalent.txt"
-MOST_EQUIVALENT = 0.05
 TIME_LIMIT = 600  # seconds for the tests of one mutant
 
 # Tests of the kernels in a source, by the start of its name: those of the op table first.
@@ -41,25 +33,6 @@ TESTS = {
     ("adamw", "fill", "random_fill", "pointwise", "rope", "swiglu"):
         "Table/CudaOp.*/add:Table/CudaOp.*/cast:Table/CudaOp.*/sigmoid:Table/CudaOp.*/silu:Table/CudaOp.*/swiglu:Table/CudaOp.*/rope:CudaElementwise.*",
 }
-
-
-@dataclasses.dataclass
-class Mutant:
-    path: str  # relative to the root
-    line: int  # from 1
-    what: str
-    text: str  # the whole mutated file
-
-    number: int = 0  # among mutants of the same file and kind
-
-    @property
-    def name(self):
-        return f"{self.path}:{self.line}: {self.what}"
-
-    @property
-    def key(self):
-        """Survives lines that come and go above it."""
-        return f"{self.path}: {self.what} #{self.number}"
 
 
 def replace_line(text, index, line):
@@ -129,82 +102,26 @@ def all_mutants():
             found += ordering_mutants(path, text)
             if file.suffix == ".cuh":
                 found += asm_mutants(path, text)
-    counts = collections.Counter()
-    for mutant in found:
-        counts[mutant.path, mutant.what] += 1
-        mutant.number = counts[mutant.path, mutant.what]
-    return found
+    return mutants.numbered(found)
 
 
-class Build:
-    """Compile and link commands of an existing build, by ninja."""
-
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder).resolve()
-        self.includes = {}
-        for file in list(ROOT.glob("kernels/*.cu")) + list(ROOT.glob("kernels/*.cuh")):
-            self.includes[str(file.relative_to(ROOT))] = re.findall(r'#include "([^"]+)"', file.read_text())
-
-    def commands(self, target):
-        out = subprocess.run(["ninja", "-C", self.folder, "-t", "commands", target], text=True, capture_output=True, check=True)
-        return out.stdout.strip().split("\n")
-
-    def sources_of(self, path):
-        """The compiled files that a mutated file changes."""
-        if not path.endswith(".cuh"):  # a header of kernels is compiled with whatever includes it
-            return [path]
-        reached = {path}
-        while True:
-            more = {file for file, includes in self.includes.items() if reached & set(includes)} - reached
-            if not more:
-                return sorted(file for file in reached if file.endswith(".cu"))
-            reached |= more
-
-    def compile(self, source, overlay, into, target):
-        """Returns the object.  Raises CalledProcessError when the mutant does not compile."""
-        command = next(line for line in self.commands(target) if f"{ROOT}/{source} " in line + " ")
-        words = shlex.split(command)
-        words[words.index("-o") + 1] = into
-        for flag in ("-MF", "-MT"):
-            if flag in words:
-                words[words.index(flag) + 1] = into + ".d"
-        mutated = overlay / source
-        words = [str(mutated) if word == str(ROOT / source) and mutated.exists() else word for word in words]
-        # Without its only caller a function is unused; that is no reason not to build.
-        words = [word for word in words if "-Werror" not in word]
-        words.insert(next(i for i, word in enumerate(words) if word.startswith("-I")), f"-I{overlay}")
-        subprocess.run(words, cwd=self.folder, check=True, capture_output=True, text=True)
-        return into
-
-    def link(self, target, objects, into):
-        words = shlex.split(self.commands(target)[-1])
-        words = words[: words.index("&&", 2)] if "&&" in words[2:] else words
-        words = [word for word in words if word not in (":", "&&")]
-        at = words.index("-o")
-        words[at + 1] = into
-        subprocess.run(words[: at + 2] + objects + words[at + 2:], cwd=self.folder, check=True, capture_output=True, text=True)
-        return into
+def kernel_includes():
+    """{kernel source or header: what it includes}"""
+    files = list(ROOT.glob("kernels/*.cu")) + list(ROOT.glob("kernels/*.cuh"))
+    return {str(file.relative_to(ROOT)): re.findall(r'#include "([^"]+)"', file.read_text()) for file in files}
 
 
-def program_with(mutant, build, scratch):
-    """The test program with the mutant in it."""
-    scratch = pathlib.Path(scratch)
-    overlay = scratch / "overlay"
-    (overlay / mutant.path).parent.mkdir(parents=True)
-    (overlay / mutant.path).write_text(mutant.text)
-    target = "kernels_test" if mutant.path.startswith("kernels/") else "tessera_simulated"
-    objects = [build.compile(source, overlay, str(scratch / (source.replace("/", "_") + ".o")), target)
-               for source in build.sources_of(mutant.path)]
-    return build.link(target, objects, str(scratch / target))
-
-
-def test_command(mutant, program, build):
-    """What must fail, and its environment."""
-    if not mutant.path.startswith("kernels/"):
-        return [build.folder / "launch_test", "--gtest_filter=CudaTrainTest.AnyNumber*"], {"TESSERA_SIMULATED_PROGRAM": program}
-    reached = build.sources_of(mutant.path)
-    tests = ":".join(sorted({tests_of(source) for source in reached}))
-    return [program, f"--gtest_filter={tests}", "--gtest_fail_fast"], {}
+def sources_of(path):
+    """The compiled files that a mutated file changes."""
+    if not path.endswith(".cuh"):  # a header of kernels is compiled with whatever includes it
+        return [path]
+    includes_of = kernel_includes()
+    reached = {path}
+    while True:
+        more = {file for file, includes in includes_of.items() if reached & set(includes)} - reached
+        if not more:
+            return sorted(file for file in reached if file.endswith(".cu"))
+        reached |= more
 
 
 def tests_of(source):
@@ -215,73 +132,23 @@ def tests_of(source):
     sys.exit(f"{source}: say in TESTS which tests run it")
 
 
-def judge(mutant, build):
-    """How the mutant died, or None when it lives.  Raises CalledProcessError when it does not build: then it proves nothing."""
-    with tempfile.TemporaryDirectory() as scratch:
-        program = program_with(mutant, build, scratch)
-        command, environment = test_command(mutant, program, build)
-        try:
-            done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=TIME_LIMIT)
-        except subprocess.TimeoutExpired:
-            return "hangs"
-        if done.returncode == 0:
-            return None
-        failures = re.findall(r"^(\w+ on .*|.*Failure)$", done.stdout, re.M)
-        return failures[0][:100] if failures else f"exit code {done.returncode}"
-
-
-def equivalent_names():
-    """{name without line number: reason}"""
-    names = {}
-    if EQUIVALENT.exists():
-        for line in EQUIVALENT.read_text().splitlines():
-            if line and not line.startswith("#"):
-                name, reason = line.split(" -- ", 1)
-                names[name] = reason
-    return names
+def judge(mutant, build, scratch):
+    """How the mutant died, or None when it lives."""
+    sources = sources_of(mutant.path)
+    if not mutant.path.startswith("kernels/"):
+        program = build.program_with(mutant, sources, "tessera_simulated", scratch)
+        command = [build.folder / "launch_test", "--gtest_filter=CudaTrainTest.AnyNumber*"]
+        return mutants.failure_of(command, {"TESSERA_SIMULATED_PROGRAM": program}, TIME_LIMIT)
+    program = build.program_with(mutant, sources, "kernels_test", scratch)
+    tests = ":".join(sorted({tests_of(source) for source in sources}))
+    return mutants.failure_of([program, f"--gtest_filter={tests}", "--gtest_fail_fast"], {}, TIME_LIMIT)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("build")
-    parser.add_argument("--sample", type=int, help="this many, drawn by the seed")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="mutants whose name holds this")
-    parser.add_argument("--list", action="store_true")
-    options = parser.parse_args()
-
-    mutants = all_mutants()
-    equivalent = equivalent_names()
-    unknown = set(equivalent) - {mutant.key for mutant in mutants}
-    if unknown:
-        sys.exit(f"{EQUIVALENT.name} names mutants that are none: {sorted(unknown)}")
-    if len(equivalent) > MOST_EQUIVALENT * len(mutants):
-        sys.exit(f"{len(equivalent)} of {len(mutants)} mutants are called equivalent, at most {MOST_EQUIVALENT:.0%} may be")
-    chosen = [mutant for mutant in mutants if options.only in mutant.name and mutant.key not in equivalent]
-    if options.sample is not None:
-        chosen = random.Random(options.seed).sample(chosen, min(options.sample, len(chosen)))
-    if options.list:
-        print("\n".join(mutant.name for mutant in chosen))
-        return
-
-    build = Build(options.build)
-    for path in ("kernels/total_loss.cu", "runtime/cuda.cpp"):
-        verdict = judge(Mutant(path, 1, "unchanged", (ROOT / path).read_text()), build)
-        if verdict is not None:
-            sys.exit(f"{path} fails unchanged: {verdict}")
-    survivors = []
-    for i, mutant in enumerate(chosen):
-        began = time.monotonic()
-        try:
-            verdict = judge(mutant, build)
-        except subprocess.CalledProcessError as error:
-            sys.exit(f"{mutant.name} does not build:\n{error.stderr}")
-        print(f"{i + 1}/{len(chosen)}  {mutant.name}: {verdict or 'SURVIVES'} ({time.monotonic() - began:.0f} s)", flush=True)
-        if verdict is None:
-            survivors.append(mutant.name)
-    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed; {len(equivalent)} of {len(mutants)} are equivalent")
-    if survivors:
-        sys.exit("survivors:\n" + "\n".join(survivors))
+    options = mutants.options_of(__doc__)
+    build = mutants.Build(options.build)
+    must_pass = [mutants.unchanged(path) for path in ("kernels/total_loss.cu", "runtime/cuda.cpp")]
+    mutants.run_gate(options, all_mutants(), EQUIVALENT, must_pass, lambda mutant, scratch: judge(mutant, build, scratch))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 #include "data/synthetic.h"
 #include "launch/run_state.h"
 #include "parallel/checkpoint.h"
+#include "tests/support/images_alone.h"
 #include "tests/support/run_results.h"
 #include "tests/support/tiny_run.h"
 
@@ -109,6 +110,132 @@ TEST_F(TrainTest, ResumeOnOtherRanksEqualsARunThatNeverStopped) {
     EXPECT_EQ(checkpoint_bits(run(settings, base + "_parts", 2)), expected);
     EXPECT_EQ(losses(folder_ / (base + "_parts")), losses(folder_ / (base + "_whole")));
   }
+}
+
+/// A mesh of ranks and how they work.
+struct Layout {
+  int ranks;
+  MeshConfig mesh{};
+  bool reshard = false;
+  std::vector<std::string> recompute{};
+
+  Config of(Config config) const {
+    config.mesh = mesh;
+    config.reshard_after_forward = reshard;
+    config.recompute = recompute;
+    return config;
+  }
+  std::string name() const {
+    std::string name = str(ranks, "_", mesh.replicate, "_", mesh.expert, reshard ? "_reshard" : "");
+    for (const std::string& part : recompute) name += "_" + part;
+    return name;
+  }
+};
+
+const Layout kTwoReplicas{.ranks = 4, .mesh = {.replicate = 2, .expert = 2}, .reshard = true};
+const Layout kThreeReplicas{.ranks = 3, .mesh = {.replicate = 3}, .recompute = {"attention"}};
+const Layout kEightRanks{.ranks = 8, .mesh = {.replicate = 2, .expert = 2}, .recompute = {"blocks"}};
+const Layout kExpertsOfFour{
+    .ranks = 4, .mesh = {.expert = 4}, .reshard = true, .recompute = {"attention", "experts"}};
+const Layout kExpertsOfTwo{.ranks = 4, .mesh = {.expert = 2}};
+const Layout kShards{.ranks = 3, .reshard = true, .recompute = {"blocks"}};
+
+/// What every layout must leave alike: parameters and moments, and all that the metrics say but times and memory.
+class MeshTest : public TrainTest {
+ protected:
+  /// Sizes that no rank count divides; nine micro-batches, so that some ranks have one more than others, or none.
+  Config uneven() const {
+    Config config = TrainTest::config("4t4i");
+    config.model.feed_forward = {"4t4i", "4t2i+shared"};
+    config.model.width = 24;
+    config.model.hidden = 37;
+    config.loader.micro_batches = 9;
+    config.loader.mixed_units = 1;
+    config.steps = 3;
+    return config;
+  }
+
+  struct Left {
+    std::map<std::string, std::vector<float>> bits;
+    std::vector<Json> metrics;
+    Json thresholds;
+    friend bool operator==(const Left&, const Left&) = default;
+  };
+  Left left(const std::string& name, const std::string& checkpoint) const {
+    Thresholds thresholds = read_saved_run(checkpoint).state.thresholds;
+    return {checkpoint_bits(checkpoint), metrics_without_times(folder_ / name), to_json(thresholds)};
+  }
+
+  static void expect_same(const Left& one, const Left& other, const std::string& what) {
+    EXPECT_TRUE(one.bits == other.bits) << what;
+    EXPECT_EQ(one.metrics, other.metrics) << what;
+    EXPECT_EQ(one.thresholds, other.thresholds) << what;
+  }
+
+  /// Every layout gives what one rank gives.
+  void verify(const std::string& name, const Config& settings, const std::vector<Layout>& layouts) const {
+    const std::string alone = name + "_alone";
+    const Left one = left(alone, run(settings, alone, 1));
+    ASSERT_EQ(std::ssize(one.metrics), settings.steps);
+    for (const Layout& layout : layouts) {
+      const std::string other = name + "_" + layout.name();
+      expect_same(one, left(other, run(layout.of(settings), other, layout.ranks)), other);
+    }
+  }
+};
+
+TEST_F(MeshTest, EveryMeshGivesTheSameBits) {
+  verify("uneven", uneven(),
+         {kShards, kTwoReplicas, kThreeReplicas, kExpertsOfFour, kExpertsOfTwo, kEightRanks});
+}
+
+TEST_F(MeshTest, OneMicroBatchPerRankGivesTheSameBits) {
+  Config settings = uneven();
+  settings.loader.micro_batches = 4;
+  verify("one_round", settings, {kTwoReplicas, kExpertsOfFour});
+}
+
+TEST_F(MeshTest, OneModalityGivesTheSameBits) {
+  Config settings = uneven();
+  settings.loader.mixed_units = 0;
+  settings.loader.text_units = 2;
+  verify("text", settings, {kTwoReplicas, kExpertsOfFour});
+  settings.data = (folder_ / "images").string();
+  write_images_alone(settings.data);
+  settings.loader.mixed_units = 2;
+  settings.loader.text_units = 0;
+  verify("images", settings, {kTwoReplicas, kExpertsOfFour});
+}
+
+TEST_F(MeshTest, Bf16WithDepthAndNoiseGivesTheSameBits) {
+  Config settings = uneven();
+  settings.compute = "bf16";
+  settings.model.depth_capacity = {0.5, 1};
+  settings.model.router_noise = true;
+  settings.model.auxiliary_routers = true;
+  verify("depth", settings, {kTwoReplicas, kExpertsOfFour, kThreeReplicas});
+  settings.trained = "auxiliary_routers";
+  verify("routers", settings, {kEightRanks});
+}
+
+TEST_F(MeshTest, PoolsOfASequenceGiveTheSameBits) {
+  Config settings = uneven();
+  settings.model.feed_forward = {"moe_8x", "4t4i"};
+  settings.model.routing_pool = "sequence";
+  verify("sequence", settings, {kExpertsOfFour, kTwoReplicas});
+}
+
+TEST_F(MeshTest, ARunGoesOnUnderAnyOtherMesh) {
+  const Config settings = uneven();
+  const Left one = left("whole", run(settings, "whole", 1));
+  std::string checkpoint;
+  int64_t steps = 0;
+  for (const Layout& layout : {kExpertsOfFour, kShards, kTwoReplicas}) {
+    Config part = layout.of(settings);
+    part.stop_at = ++steps;
+    checkpoint = run(part, "parts", layout.ranks);
+  }
+  expect_same(one, left("parts", checkpoint), "in parts");
 }
 
 TEST_F(TrainTest, RefusesWhatDoesNotFit) {

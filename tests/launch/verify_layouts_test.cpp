@@ -9,11 +9,11 @@
 #include <filesystem>
 #include <fstream>
 
-#include "data/shard.h"
 #include "data/synthetic.h"
 #include "parallel/checkpoint.h"
 #include "runtime/json.h"
 #include "runtime/random.h"
+#include "tests/support/images_alone.h"
 #include "tests/support/run_results.h"
 
 namespace tessera {
@@ -61,7 +61,7 @@ class VerifyLayouts : public testing::Test {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
     write_synthetic_dataset((folder_ / "data").string(), 11);
-    write_images_alone();
+    write_images_alone((folder_ / "images").string());
     // Sizes that no rank count divides; 9 micro-batches, so that some ranks have more than others, or none.
     write_json((folder_ / "config.json").string(),
                {{"data", (folder_ / "data").string()},
@@ -79,29 +79,6 @@ class VerifyLayouts : public testing::Test {
                 {"schedule", {{"warmup", 4}, {"peak", 0.003}}}});
   }
   void TearDown() override { fs::remove_all(folder_); }
-
-  /// Units of image codes and nothing else.
-  void write_images_alone() const {
-    DatasetIndex index;
-    index.fingerprint = "images alone";
-    index.vocabulary = {32, 26};
-    index.length = index.codes_per_image = 64;
-    index.images_per_unit = 1;
-    fs::create_directories(folder_ / "images");
-    DatasetWriter writer((folder_ / "images").string(), index, 1 << 20);
-    for (const char* split : {"train", "validation"}) {
-      std::vector<Unit> units;
-      for (uint64_t unit = 0; unit < 40; ++unit) {
-        units.push_back({{}, {0}});
-        for (uint64_t i = 0; i < 64; ++i)
-          units.back().tokens.push_back(
-              Vocabulary::kFirstImage +
-              static_cast<int32_t>(random_below(3, Purpose("code"), unit * 64 + i % 7, 32)));
-      }
-      writer.write(split, "images", UnitKind::mixed, units);
-    }
-    writer.finish();
-  }
 
   /// Runs the program and expects success.
   void train(const Layout& layout, const std::string& out, int steps, const Words& overrides,

@@ -12,6 +12,7 @@
 #include "autograd/optimizer.h"
 #include "runtime/cpu_engine.h"
 #include "runtime/random.h"
+#include "tests/support/late.h"
 
 namespace tessera {
 namespace {
@@ -138,7 +139,7 @@ void train_on(Communicator& world, const Training& training, Result& result) {
 }
 
 void train(const Training& training, Result& result) {
-  run_ranks(training.ranks, [&](Communicator& world) { train_on(*checked(world), training, result); });
+  run_ranks(training.ranks, [&](Communicator& world) { train_on(*late(checked(world)), training, result); });
 }
 
 void expect_same(const Result& one, const Result& other) {
@@ -204,7 +205,7 @@ TEST(Sharded, TrainingMovesEveryReachedParameter) {
 }
 
 /// The gradients of one leaf without any sharding.
-std::map<std::string, std::vector<float>> plain_gradients(int64_t leaf) {
+std::map<std::string, std::vector<float>> plain_gradients(int64_t leaf, DType compute) {
   std::map<std::string, std::vector<float>> gradients;
   run_ranks(1, [&](Communicator& world) {
     CpuEngine engine;
@@ -217,12 +218,12 @@ std::map<std::string, std::vector<float>> plain_gradients(int64_t leaf) {
       for (const ShardPiece& piece : group->pieces())
         masters[const_cast<Parameter*>(piece.parameter)] = piece.value;  // NOLINT: the test owns the model
     for (auto& [parameter, value] : masters) {
-      parameter->value = value.reshape(parameter->shape);
+      parameter->value = cast(value.reshape(parameter->shape), compute).value();
       parameter->grad = Tensor::zeros(parameter->shape, DType::f32, stream);
     }
     Tape tape;
-    const Var y = model.upper.layer(model.lower.layer(drawn("x", leaf, {kRows, 5}, DType::f32, stream)));
-    tape.backward(y, drawn("dy", leaf, {kRows, 3}, DType::f32, stream));
+    const Var y = model.upper.layer(model.lower.layer(drawn("x", leaf, {kRows, 5}, compute, stream)));
+    tape.backward(y, drawn("dy", leaf, {kRows, 3}, compute, stream));
     for (auto& [parameter, value] : masters) {
       const std::span<float> values = parameter->grad.values<float>();
       gradients[parameter->name] = {values.begin(), values.end()};
@@ -232,16 +233,49 @@ std::map<std::string, std::vector<float>> plain_gradients(int64_t leaf) {
 }
 
 TEST(Sharded, GradientsAreTheTreeSumOfPlainOnes) {
-  // Three leaves: (0 + 1) + 2.
-  std::map<std::string, std::vector<float>> expected = plain_gradients(0);
-  for (int64_t leaf : {1, 2})
-    for (const auto& [name, gradient] : plain_gradients(leaf))
-      for (size_t i = 0; i < gradient.size(); ++i) expected[name][i] += gradient[i];
-  for (int ranks : {1, 2, 3}) {
-    Result result;
-    train({.ranks = ranks, .leaves = 3, .steps = 1}, result);
-    EXPECT_EQ(result.gradients.values(), expected) << ranks << " ranks";
+  // Three leaves: (0 + 1) + 2, in f32 whatever the layers compute in.
+  for (DType compute : {DType::f32, DType::bf16}) {
+    std::map<std::string, std::vector<float>> expected = plain_gradients(0, compute);
+    for (int64_t leaf : {1, 2})
+      for (const auto& [name, gradient] : plain_gradients(leaf, compute))
+        for (size_t i = 0; i < gradient.size(); ++i) expected[name][i] += gradient[i];
+    for (int ranks : {1, 2, 3}) {
+      Result result;
+      train({.ranks = ranks, .leaves = 3, .options = {compute, true}, .steps = 1}, result);
+      EXPECT_EQ(result.gradients.values(), expected) << ranks << " ranks, " << compute;
+    }
   }
+}
+
+/// Of one group by itself, over six leaves.
+std::vector<float> gradient_of_one_group(int ranks) {
+  constexpr int64_t kLeaves = 6;
+  Whole gradient;
+  run_ranks(ranks, [&](Communicator& world) {
+    CpuEngine engine;
+    const Stream stream = engine.stream();
+    const std::unique_ptr<Communicator> careful = late(checked(world));
+    Sharded<Upper> upper;
+    upper.layer.weight.name = "weight";
+    auto mesh = std::make_unique<const Mesh>(*careful);
+    upper.group.bind({&upper.layer.weight}, *mesh, stream, {}, kSeed, kDeviation);
+    Shards shards({&upper.group}, std::move(mesh));
+    for (int64_t round = 0; round < kLeaves / ranks; ++round) {
+      shards.begin_round(round, kLeaves);
+      const int64_t leaf = shards.mesh().leaf(round, kLeaves).value();
+      Tape tape;
+      const Var y = upper(drawn("x", leaf, {kRows, 7}, DType::f32, stream));
+      tape.backward(y, drawn("dy", leaf, {kRows, 3}, DType::f32, stream));
+    }
+    shards.finish_step();
+    for (const ShardPiece& piece : shards.pieces()) gradient.add(piece, piece.grad);
+  });
+  return gradient.values().at("weight");
+}
+
+TEST(Sharded, AGroupByItselfKeepsItsRoundsApart) {
+  const std::vector<float> one = gradient_of_one_group(1);
+  for (int ranks : {2, 3}) EXPECT_EQ(gradient_of_one_group(ranks), one) << ranks << " ranks";
 }
 
 TEST(Sharded, InitialValuesAreFunctionsOfSeedNameAndElement) {

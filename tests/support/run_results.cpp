@@ -5,7 +5,6 @@
 #include <fstream>
 
 #include "runtime/hdf5.h"
-#include "runtime/json.h"
 
 namespace tessera {
 
@@ -34,6 +33,18 @@ std::vector<double> losses(const std::string& run) {
   for (std::string line; std::getline(in, line);)
     values.push_back(Json::parse(line).at("loss").get<double>());
   return values;
+}
+
+std::vector<Json> metrics_without_times(const std::string& run) {
+  std::ifstream in(run + "/metrics.jsonl");
+  std::vector<Json> lines;
+  for (std::string line; std::getline(in, line);) {
+    Json& json = lines.emplace_back(Json::parse(line));
+    for (const char* key :
+         {"seconds", "tokens_per_second", "flops_per_second", "matrix_peak_fraction", "memory_bytes"})
+      json.erase(key);
+  }
+  return lines;
 }
 
 }  // namespace tessera

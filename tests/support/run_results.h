@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/json.h"
+
 namespace tessera {
 
 /// Every parameter and moment of a checkpoint, put together from whoever held which range.
@@ -12,5 +14,8 @@ std::map<std::string, std::vector<float>> checkpoint_bits(const std::string& che
 
 /// The losses in metrics.jsonl of a run folder, in order of steps.
 std::vector<double> losses(const std::string& run);
+
+/// The lines of metrics.jsonl without what differs from one run to the next: times, and the memory of a rank.
+std::vector<Json> metrics_without_times(const std::string& run);
 
 }  // namespace tessera

@@ -1,0 +1,62 @@
+#include "tests/support/late.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+namespace tessera {
+namespace {
+
+std::vector<std::byte> bytes_in(const Tensor& tensor) {
+  const auto* bytes = static_cast<const std::byte*>(tensor.bytes_data());
+  return {bytes, bytes + tensor.bytes()};
+}
+
+class Late final : public Communicator {
+ public:
+  explicit Late(std::unique_ptr<Communicator> inner) : inner_(std::move(inner)) {}
+
+  int rank() const override { return inner_->rank(); }
+  int size() const override { return inner_->size(); }
+
+  std::unique_ptr<Communicator> split(int color, int key) override {
+    return std::make_unique<Late>(inner_->split(color, key));
+  }
+
+  Pending<Tensor> all_gather(Tensor part, Tensor whole, Stream after) override {
+    Tensor hidden = Tensor::like(whole);
+    return delivered_late("all_gather", inner_->all_gather(part, std::move(hidden), after), part, whole);
+  }
+
+  Pending<Tensor> all_to_all(Tensor send, std::span<const int64_t> send_counts, Tensor receive,
+                             std::span<const int64_t> receive_counts, Stream after) override {
+    Tensor hidden = Tensor::like(receive);
+    return delivered_late("all_to_all",
+                          inner_->all_to_all(send, send_counts, std::move(hidden), receive_counts, after),
+                          send, receive);
+  }
+
+  void broadcast(Tensor data, int root) override { inner_->broadcast(std::move(data), root); }
+  void barrier() override { inner_->barrier(); }
+
+ private:
+  static Pending<Tensor> delivered_late(const char* operation, Pending<Tensor> arriving, const Tensor& send,
+                                        const Tensor& room) {
+    std::fill_n(static_cast<std::byte*>(room.bytes_data()), room.bytes(), std::byte{0xff});
+    const auto hidden = std::make_shared<Pending<Tensor>>(std::move(arriving));
+    return {room, [operation, hidden, send, sent = bytes_in(send), room](Stream consumer) {
+              TESSERA_CHECK(bytes_in(send) == sent, operation, ": the send buffer was written before wait()");
+              copy(std::move(*hidden).wait(consumer), room);
+            }};
+  }
+
+  std::unique_ptr<Communicator> inner_;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> late(std::unique_ptr<Communicator> inner) {
+  return std::make_unique<Late>(std::move(inner));
+}
+
+}  // namespace tessera
