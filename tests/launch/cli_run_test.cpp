@@ -175,8 +175,9 @@ TEST_F(CliRunTest, TracingChangesNothing) {
     for (const char* part : {"compute", "optimizer", "gather", "gradients", "other", "loader", "checkpoint"})
       EXPECT_GT(rank["ns"][part], 0) << part;
   }
+  const Json merged = read_json(traced + "/trace.json");
   std::set<std::string> names;
-  for (const Json& event : read_json(traced + "/trace.json")["traceEvents"]) names.insert(event["name"]);
+  for (const Json& event : merged["traceEvents"]) names.insert(event["name"]);
   for (const char* name : {"step", "matmul_forward", "read_batch", "collective"})
     EXPECT_TRUE(names.contains(name)) << name;
   expect_refusal(tessera_words({"trace", out_}), 1, {out_ + "/trace_0.json: missing"});
