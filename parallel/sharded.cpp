@@ -135,8 +135,11 @@ void ShardGroup::gather() {
   }
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Tensor value = whole_.slice(places_[i].offset, places_[i].shape);
-    for (int64_t leaf = 0; leaf < leaves_each_; ++leaf)
-      parameters_[i]->of_leaf(static_cast<size_t>(leaf)).value = value;
+    for (int64_t leaf = 0; leaf < leaves_each_; ++leaf) {
+      Parameter& parameter = parameters_[i]->of_leaf(static_cast<size_t>(leaf));
+      parameter.value = value;
+      parameter.trained = parameters_[i]->trained;
+    }
   }
 }
 

@@ -54,7 +54,7 @@ TEST(Metrics, LineHoldsEveryKey) {
   const Json line = Json::parse(to_line(sample(7)));
   EXPECT_EQ(line, Json::parse(R"({"step": 7, "loss": 3.25, "loss_text": 4.5, "loss_image": 2.125,
     "learning_rate": 3e-4, "gradient_norm": 0.75, "clip_scale": 1.0, "output_norm": 16.0, "prediction_loss": 0.25, "tokens_per_second": 4096.0,
-    "seconds": 0.5, "save_held_seconds": 0.25, "save_seconds": 1.5, "skipped": 0, "flops_per_second": 8e9, "matrix_peak_fraction": 0.625, "tokens": 2048,
+    "seconds": 0.5, "save_held_seconds": 0.25, "save_seconds": 1.5, "flops_per_second": 8e9, "matrix_peak_fraction": 0.625, "skipped": 0, "tokens": 2048,
     "flops": 4000000000, "memory_bytes": 1048576, "expert_load": {"0/text/0": 0.25, "0/text/1": 0.75},
     "unrouted": {"0/text": 0.125}, "fan_out": {"0/text/0": 0.125, "0/text/1": 0.875}, "gate": {"0/text": 0.5},
     "depth": {"0/image": 0.25}, "router_gradient": {"0": 0.0625, "0/depth": 2.0},

@@ -242,7 +242,7 @@ TEST(SlurmLint, SaysWhereAndWhatWillGoWrong) {
       {"#SBATCH --signal=B:USR1@120\n", "", kWarning, 6, "KillWait", "--signal=B:USR1"},
       {"B:USR1@120", "B:NAME@120", kError, 9, "none that sbatch takes", "B:USR1@120"},
       {"B:USR1@120", "B:USR2@120", kError, 9, "USR2 to this script alone, which it ends", "trap for USR2"},
-      {"B:USR1@120", "USR2@120", kError, 9, "does not catch USR2", "USR1"},
+      {"B:USR1@120", "HUP@120", kError, 9, "does not catch HUP", "USR1"},
       {"kill -USR1 \"$ranks\"", "echo stop", kError, 9, "nothing sends it on", "kill -USR1"},
       {"device=cuda &", "device=cuda", kError, 15, "the signal comes too late", "&"},
       {"trap stop USR1 TERM", "trap stop USR1", kWarning, 15, "scancel and pre-emption", "trap TERM"},
