@@ -46,12 +46,13 @@ Var run_networks(ExpertNetworks& layer, const Var& rows, const HeldSlots& slots,
 }
 
 /// What the networks cost the rows of this rank's micro-batch, wherever they are worked on.
-void book(const ExpertNetworks& layer, std::span<const int64_t> slots) {
+void book(const ExpertNetworks& layer, const Var& rows, std::span<const int64_t> slots) {
   Tape* tape = Tape::active();
   if (!tape) return;
+  const int64_t backward = rows.tracked() || layer.gate.trained ? 2 : 0;
   const int64_t per_row = 3 * 2 * layer.gate.shape[1] * layer.gate.shape[2];
   for (size_t expert = 0; expert < slots.size(); ++expert) {
-    const Cost cost{slots[expert] * per_row, 2 * slots[expert] * per_row, 0};
+    const Cost cost{slots[expert] * per_row, backward * slots[expert] * per_row, 0};
     tape->ledger().add("matmul", cost);
     tape->ledger().add_part(layer.labels[expert], cost);
   }
@@ -122,7 +123,7 @@ Var run_experts(std::vector<Sharded<ExpertNetworks>>& groups, const Var& slots, 
     HeldSlots of_group;
     for (const SlotCounts& peer : of_peers) of_group.push_back(peer[i]);
     flights[i] = dealt[i].emplace(groups[i].group, of_group).dispatch(rows[i]);
-    book(groups[i].layer, own[i]);
+    book(groups[i].layer, rows[i], own[i]);
   }
   for (size_t i = 0; i < groups.size(); ++i) {
     if (flights[i]) rows[i] = std::move(*flights[i]).wait();
