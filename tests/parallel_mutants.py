@@ -20,6 +20,7 @@ MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none
 
 # A test program, what starts it, and its tests: ranks as threads, the quick ones first.
 RANKS = ("parallel_test", [], "-*Full.*")
+EXPERTS = ("layers_test", [], "DealtExperts.*")
 MESHES = ("launch_test", [], "MeshTest.*")
 PROCESSES = ("mpi_communicator", MPIRUN, "-*Full.*")
 
@@ -27,6 +28,8 @@ PROCESSES = ("mpi_communicator", MPIRUN, "-*Full.*")
 def judges_of(path):
     if path == "parallel/mpi.cpp":
         return [PROCESSES]
+    if path == "layers/expert_networks.cpp":
+        return [EXPERTS, MESHES]
     return [RANKS, MESHES] if path.startswith("parallel/") else [MESHES]
 
 

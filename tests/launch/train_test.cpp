@@ -189,10 +189,12 @@ TEST_F(MeshTest, EveryMeshGivesTheSameBits) {
          {kShards, kTwoReplicas, kThreeReplicas, kExpertsOfFour, kExpertsOfTwo, kEightRanks});
 }
 
-TEST_F(MeshTest, OneMicroBatchPerRankGivesTheSameBits) {
+TEST_F(MeshTest, FewMicroBatchesGiveTheSameBits) {
   Config settings = uneven();
-  settings.loader.micro_batches = 4;
+  settings.loader.micro_batches = 4;  // one per rank
   verify("one_round", settings, {kTwoReplicas, kExpertsOfFour});
+  settings.loader.micro_batches = 6;  // three per replica of two ranks: both have one that is idle
+  verify("idle", settings, {kTwoReplicas});
 }
 
 TEST_F(MeshTest, OneModalityGivesTheSameBits) {
