@@ -38,9 +38,25 @@ TEST_F(CliRunTest, TellsWhatItCanDo) {
     for (const std::string& part : parts)
       EXPECT_NE(result.out.find(part), std::string::npos) << "no \"" << part << "\" in\n" << result.out;
   };
-  says({"--help"}, {"prepare", "train", "evaluate", "upcycle", "train-routers", "generate", "inspect",
-                    "report", "trace", "slurm", "doctor", "version", "export-safetensors", "replay", "supervise",
-                    "Exit codes: 0 success; 1 bad input", "2 the command line", "85 stopped by", "87 stopped",
+  says({"--help"}, {"prepare",
+                    "train",
+                    "evaluate",
+                    "upcycle",
+                    "train-routers",
+                    "generate",
+                    "inspect",
+                    "report",
+                    "trace",
+                    "slurm",
+                    "doctor",
+                    "version",
+                    "export-safetensors",
+                    "replay",
+                    "supervise",
+                    "Exit codes: 0 success; 1 bad input",
+                    "2 the command line",
+                    "85 stopped by",
+                    "87 stopped",
                     "mpirun -n 2"});
   for (const char* command : {"prepare", "train", "evaluate", "upcycle", "train-routers", "generate",
                               "inspect", "report", "trace", "slurm", "doctor"})
