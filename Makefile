@@ -1,10 +1,11 @@
 # The two commands of the README (demo, test) and the habits of a developer.
 
 BUILD := build/release
+RANKS := 2
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
 .PHONY: demo test test-all check build bench sanitize verify-layouts verify-slurm verify-faults parallel-mutants format clean
-.PHONY: moma-study caption-match
+.PHONY: scaling moma-study caption-match
 .PHONY: cuda-check cuda-mutants cuda-coverage kernel-report gpu-check
 
 demo: ## train a small model on real images and text, and write a report page
@@ -45,6 +46,10 @@ bench: build ## every kernel and one training step, as fractions of this machine
 
 verify-layouts: build ## every mesh of 1 to 8 ranks, processes and threads, gives the bits of one rank
 	$(BUILD)/launch_test --gtest_filter='VerifyLayouts*'
+
+scaling: build ## one rank against RANKS: throughput, exposed communication, bytes sent and memory beside their closed forms
+	mpirun --allow-run-as-root -n $(RANKS) --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 \
+	  $(BUILD)/scaling $(BUILD)/scaling_of_$(RANKS)
 
 verify-slurm: ## trainings as jobs of a real Slurm on this machine: stopped, requeued, resumed, the same bits
 	@cmake/install_dependencies.sh build test slurm

@@ -3,17 +3,16 @@
 #include <algorithm>
 
 #include "benchmarks/machine_limits.h"
-#include "data/loader.h"
 #include "data/synthetic.h"
 #include "launch/rows.h"
-#include "tests/data/temporary_folder.h"
 
 namespace tessera::benchmarks {
 namespace {
 
 Config load(const StepSetting& setting) {
-  return load_config(str(TESSERA_CONFIGS, "/", setting.config, ".json"),
-                     {str("compute=", setting.compute), "loader.attend_across_documents=true"});
+  std::vector<std::string> settings{str("compute=", setting.compute), "loader.attend_across_documents=true"};
+  settings.insert(settings.end(), setting.settings.begin(), setting.settings.end());
+  return load_config(str(TESSERA_CONFIGS, "/", setting.config, ".json"), settings);
 }
 
 }  // namespace
@@ -22,50 +21,74 @@ TrainingStep::TrainingStep(const StepSetting& setting, Communicator& world)
     : setting_(setting),
       config_(load(setting)),
       engine_(setting.threads),
+      world_(traced(world, engine_.trace)),
       model_(config_.model),
-      shards_(shard(model_, Mesh(world), engine_.stream(),
-                    {config_.compute_dtype(), config_.reshard_after_forward},
+      shards_(shard(model_, Mesh(*world_, config_.mesh), engine_.stream(), layout().sharding,
                     static_cast<uint64_t>(config_.seed), config_.model.deviation)),
       optimizer_(adamw_over(shards_.pieces(), config_.adamw)),
-      batches_(read_batches()) {
+      loader_(open_loader()) {
+  read_batches();
   run();
 }
 
-std::vector<Batch> TrainingStep::read_batches() {
+Layout TrainingStep::layout() const {
+  return {world_->size(),
+          config_.mesh,
+          {config_.compute_dtype(), config_.reshard_after_forward},
+          config_.recomputed().blocks};
+}
+
+Loader TrainingStep::open_loader() {
   constexpr int64_t kImages = 4, kDelimiters = 5;  // of a unit; tokens around the codes of an image
   SyntheticOptions options{.length = setting_.length,
                            .codes_per_image = setting_.length / 2 / kImages - kDelimiters,
                            .images_per_unit = kImages,
                            .image_codes = config_.model.vocab / 4};
   options.text_pieces = config_.model.vocab - Vocabulary{options.image_codes, 0}.size();
-  const TemporaryFolder folder;
-  write_synthetic_dataset(folder / "tokens", 1, options);
-  const Loader loader(TokenDataset(folder / "tokens", "train"), config_.loader, 1, engine_.stream());
-  scale_ = 1.0f / static_cast<float>(loader.plan(0).target_count);
-  std::vector<Batch> batches;
-  for (int64_t leaf = 0; leaf < loader.plan(0).leaves; ++leaf) {
-    batches.push_back(read_batch(loader.dataset(), loader.sampler().micro_batch(0, leaf),
-                                 config_.loader.attend_across_documents, engine_.stream()));
-    tokens_ += batches.back().tokens.count();
-  }
-  return batches;
+  write_synthetic_dataset(folder_ / "tokens", 1, options);
+  return Loader(TokenDataset(folder_ / "tokens", "train"), config_.loader, 1, engine_.stream());
 }
 
-void TrainingStep::micro_batch(size_t leaf) {
-  const Batch& batch = batches_[leaf];
-  shards_.begin_round(static_cast<int64_t>(leaf), std::ssize(batches_));
+void TrainingStep::read_batches() {
+  const StepPlan plan = loader_.plan(0);
+  scale_ = 1.0f / static_cast<float>(plan.target_count);
+  for (int64_t leaf = 0; leaf < plan.leaves; ++leaf)
+    leaves_.push_back(pool_tokens(loader_.token_counts(0, leaf), config_.model.routing_pool));
+  for (int64_t round = 0; round < shards_.mesh().rounds(plan.leaves); ++round) {
+    const std::optional<int64_t> leaf = shards_.mesh().leaf(round, plan.leaves);
+    batches_.push_back(leaf ? read_batch(loader_.dataset(), loader_.sampler().micro_batch(0, *leaf),
+                                         config_.loader.attend_across_documents, engine_.stream())
+                            : empty_batch(engine_.stream()));
+  }
+}
+
+int64_t TrainingStep::tokens() const {
+  int64_t tokens = 0;
+  for (const PoolTokens& leaf : leaves_)
+    for (const std::vector<int64_t>& pool : leaf)
+      for (int64_t of_modality : pool) tokens += of_modality;
+  return tokens;
+}
+
+void TrainingStep::micro_batch(int64_t round) {
+  const Batch& batch = batches_[static_cast<size_t>(round)];
+  shards_.begin_round(round, std::ssize(leaves_));
   Rows rows = rows_of(batch, batch.tokens.stream());
+  rows.recompute = config_.recomputed();
+  rows.of_peers = tokens_of_peers(shards_.mesh(), loader_, 0, round, config_.model.routing_pool);
   Routings routings;
   rows.record = &routings;
   Tape tape;
   const Loss loss = cross_entropy(model_(rows), batch.targets, scale_, config_.z_loss);
   tape.backward(loss.total);
-  if (step_ == 0) count(rows, tape.ledger());
+  if (step_ > 0) return;
+  flops_ += tape.ledger().total().flops();
+  if (world_->size() == 1) count_products(rows, tape.ledger());
 }
 
 double TrainingStep::run() {
   const int64_t begin = clock_ns(setting_.threads);
-  for (size_t leaf = 0; leaf < batches_.size(); ++leaf) micro_batch(leaf);
+  for (int64_t round = 0; round < std::ssize(batches_); ++round) micro_batch(round);
   shards_.finish_step();
   const double norm = shards_.gradient_norm();
   optimizer_.step(step_, learning_rate(config_.schedule, step_, config_.steps),
@@ -76,7 +99,7 @@ double TrainingStep::run() {
 }
 
 /// Every matrix meets every row, but for those of experts, which meet the rows that chose them.
-void TrainingStep::count(const Rows& rows, const Ledger& ledger) {
+void TrainingStep::count_products(const Rows& rows, const Ledger& ledger) {
   const double flops_before = product_flops();
   const auto count_product = [&](int64_t row_count, const Parameter& weight) {
     for (ProductForm form : {ProductForm::forward, ProductForm::backward_input, ProductForm::backward_weight})
@@ -105,7 +128,6 @@ void TrainingStep::count(const Rows& rows, const Ledger& ledger) {
   const double counted = product_flops() - flops_before, expected = booked("matmul") + booked("matmul_f32");
   TESSERA_CHECK(counted == expected, "training step: its matrix products have ", counted,
                 " operations, the ledger has ", expected);
-  flops_ += ledger.total().flops();
 }
 
 double TrainingStep::product_flops() const {

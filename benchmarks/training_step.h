@@ -4,15 +4,19 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "autograd/optimizer.h"
 #include "benchmarks/matmul_race.h"
 #include "data/batch.h"
+#include "data/loader.h"
 #include "launch/config.h"
+#include "launch/footprint.h"
 #include "layers/transformer.h"
 #include "runtime/cpu_engine.h"
+#include "tests/data/temporary_folder.h"
 
 namespace tessera::benchmarks {
 
@@ -21,40 +25,53 @@ struct StepSetting {
   int64_t length;  ///< tokens of a unit; its documents attend to each other, so this is what attention sees
   DType compute;
   int threads;
+  std::vector<std::string> settings{};  ///< of the config, as on the command line: "mesh.expert=2"
 };
 
 class TrainingStep {
  public:
-  /// Makes synthetic data, half of it images, and runs a first step.  world has one rank and outlives the object.
+  /// Makes synthetic data, half of it images, and runs a first step.  Collective; world outlives the object.
   TrainingStep(const StepSetting& setting, Communicator& world);
 
-  /// Forward, backward, gradient norm, AdamW.  Returns its seconds on clock_ns().
+  /// Forward, backward, gradient norm, AdamW.  Collective.  Returns this rank's seconds on clock_ns().
   double run();
 
   const StepSetting& setting() const { return setting_; }
-  int64_t tokens() const { return tokens_; }
-  int64_t flops() const { return flops_; }  ///< by the ledger
-  /// How often each matrix product occurs in a step.
+  const Config& config() const { return config_; }
+  Layout layout() const;
+  /// The tokens of every micro-batch of the step, of all ranks.
+  const std::vector<PoolTokens>& leaves() const { return leaves_; }
+  std::vector<ShardPiece> pieces() const { return shards_.pieces(); }
+  int64_t tokens() const;                   ///< of all ranks
+  int64_t flops() const { return flops_; }  ///< of this rank, by the ledger
+  /// How often each matrix product occurs in a step; only of a world of one rank.
   const std::map<ProductCase, int64_t>& products() const { return products_; }
   double product_flops() const;  ///< of all of them
 
+  Stream stream() { return engine_.stream(); }
   Trace& trace() { return engine_.trace; }
+  Allocator::Statistics memory() const { return engine_.memory.statistics(); }
 
  private:
-  std::vector<Batch> read_batches();
-  void micro_batch(size_t leaf);
-  void count(const Rows& rows, const Ledger& ledger);
+  Loader open_loader();
+  void read_batches();
+  void micro_batch(int64_t round);
+  void count_products(const Rows& rows, const Ledger& ledger);
 
   StepSetting setting_;
   Config config_;
   CpuEngine engine_;
+  std::unique_ptr<Communicator> world_;
   Transformer model_;
   Shards shards_;
   AdamW optimizer_;
-  float scale_ = 0;  ///< one over the targets of the step
-  int64_t step_ = 0, tokens_ = 0, flops_ = 0;
+  TemporaryFolder folder_;
+  Loader loader_;
+  std::vector<PoolTokens> leaves_;
+  std::vector<Batch> batches_;  ///< of this rank, by round
+  float scale_ = 0;             ///< one over the targets of the step
+  int64_t step_ = 0, flops_ = 0;
   std::map<ProductCase, int64_t> products_;
-  std::vector<Batch> batches_;
 };
 
 /// Calls body with a step of its own on a world of one rank.

@@ -98,12 +98,16 @@ Check check_mpi() {
   MPI_Initialized(&started);
   if (!started) return check;
   MPI_Query_thread(&level);
-  check.found += level >= MPI_THREAD_MULTIPLE   ? ", threads: multiple"
-                 : level >= MPI_THREAD_FUNNELED ? ", threads: main"
-                                                : ", threads: none";
-  if (level < MPI_THREAD_FUNNELED) {
-    check.verdict = Verdict::fail;
-    check.advice = "use an MPI library that allows threads (MPI_THREAD_FUNNELED)";
+  check.found += level >= MPI_THREAD_MULTIPLE     ? ", threads: multiple"
+                 : level >= MPI_THREAD_SERIALIZED ? ", threads: one at a time"
+                 : level >= MPI_THREAD_FUNNELED   ? ", threads: main"
+                                                  : ", threads: none";
+  if (level < MPI_THREAD_SERIALIZED) {
+    check.verdict = level < MPI_THREAD_FUNNELED ? Verdict::fail : Verdict::warn;
+    check.advice = level < MPI_THREAD_FUNNELED
+                       ? "use an MPI library that allows threads (MPI_THREAD_SERIALIZED)"
+                       : "comm.progress=thread needs MPI_THREAD_SERIALIZED: set comm.progress=none, which "
+                         "hides less communication, or use an MPI library that allows it";
   }
   return check;
 }

@@ -120,6 +120,19 @@ int64_t rows_of_round(const ModelConfig& config, const ExpertGroup& group, const
 
 }  // namespace
 
+StepTraffic by_kind(const Traffic& sent) {
+  StepTraffic kinds;
+  for (const auto& [purpose, bytes] : sent) {
+    if (purpose.starts_with("gather ")) kinds.gather += bytes;
+    if (purpose.starts_with("exchange gradients of ")) kinds.gradients += bytes;
+    if (purpose.starts_with("exchange replicas of ") || purpose.starts_with("sum of replicas of "))
+      kinds.replicas += bytes;
+    if (purpose.starts_with("expert_dispatch ") || purpose.starts_with("expert_combine "))
+      kinds.rows += bytes;
+  }
+  return kinds;
+}
+
 StepTraffic step_traffic(const ModelConfig& model, const Layout& layout, int rank,
                          const std::vector<PoolTokens>& leaves) {
   const Place place(layout, rank);

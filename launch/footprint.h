@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "layers/model_config.h"
+#include "parallel/counted.h"
 #include "parallel/mesh.h"
 #include "parallel/shards.h"
 
@@ -25,6 +26,9 @@ struct StepTraffic {
   int64_t rows = 0;       ///< to experts and back
   friend bool operator==(const StepTraffic&, const StepTraffic&) = default;
 };
+
+/// What was sent for these purposes; agreements, norms and statistics are none of them.
+StepTraffic by_kind(const Traffic& sent);
 
 /// leaves: the tokens of each micro-batch of the step.  Throws Error for models with mixture-of-depths and dealt experts, where
 /// the rows that travel depend on what routers choose.

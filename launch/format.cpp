@@ -79,4 +79,18 @@ std::string zero_padded(int64_t value, size_t digits) {
   return std::string(text.size() < digits ? digits - text.size() : 0, '0') + text;
 }
 
+std::string format_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths(rows[0].size());
+  for (const auto& row : rows)
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  std::string text;
+  for (const auto& row : rows) {
+    text += "  " + row[0] + std::string(widths[0] - row[0].size(), ' ');
+    for (size_t i = 1; i < row.size(); ++i)
+      text += "  " + std::string(widths[i] - row[i].size(), ' ') + row[i];
+    text += "\n";
+  }
+  return text;
+}
+
 }  // namespace tessera

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace tessera {
 
@@ -17,5 +18,7 @@ std::string format_grouped(int64_t value);    ///< "1 234 567" with no-break spa
 std::string zero_padded(int64_t value, size_t digits);
 /// Six significant digits, with an exponent where one is shorter: for settings such as 0.0003 or 1e-12.
 std::string format_general(double value);
+/// Lines of columns, two spaces apart: the first one to the left, the others to the right.  All rows are as long as the first.
+std::string format_table(const std::vector<std::vector<std::string>>& rows);
 
 }  // namespace tessera

@@ -39,6 +39,19 @@ PoolTokens pool_tokens(const std::vector<PerModality>& of_units, const std::stri
   return pools;
 }
 
+std::vector<PoolTokens> tokens_of_peers(const Mesh& mesh, const Loader& loader, int64_t step, int64_t round,
+                                        const std::string& routing_pool) {
+  std::vector<PoolTokens> of_peers;
+  const int peers = mesh.expert().size();
+  if (peers == 1) return of_peers;
+  const LeafRange leaves = mesh.round_of_this_replica(round, loader.sampler().leaves());
+  const int64_t first = leaves.first + mesh.replica().rank() - mesh.expert().rank();
+  for (int64_t leaf = first; leaf < first + peers; ++leaf)
+    of_peers.push_back(leaf < leaves.end ? pool_tokens(loader.token_counts(step, leaf), routing_pool)
+                                         : PoolTokens());
+  return of_peers;
+}
+
 FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config, const Routings& routings) {
   FlopInputs inputs{rows.tokens.count(), {}, {}, {}};
   for (size_t i = 0; i + 1 < rows.segments.size(); ++i)

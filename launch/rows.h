@@ -4,6 +4,7 @@
 #include "data/loader.h"
 #include "layers/model_config.h"
 #include "layers/rows.h"
+#include "parallel/mesh.h"
 
 namespace tessera {
 
@@ -13,6 +14,11 @@ Rows rows_of(const Batch& batch, Stream stream);
 
 /// The tokens of a micro-batch, as model.routing_pool has them.
 PoolTokens pool_tokens(const std::vector<PerModality>& of_units, const std::string& routing_pool);
+
+/// The micro-batches of a round whose rows travel between the ranks of this rank's expert axis, for Rows::of_peers; empty when it
+/// is the only one.
+std::vector<PoolTokens> tokens_of_peers(const Mesh& mesh, const Loader& loader, int64_t step, int64_t round,
+                                        const std::string& routing_pool);
 
 /// What layers/model_config.h needs to count the operations of a micro-batch.  routings: what the model's routers left in
 /// rows.record; without mixture-of-depths it may be empty.

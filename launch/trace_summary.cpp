@@ -24,24 +24,6 @@ std::string milliseconds(int64_t ns, int64_t steps) {
   return format_fixed(1e-6 * static_cast<double>(ns) / static_cast<double>(steps), 2);
 }
 
-std::string padded(const std::string& text, size_t width) {
-  return std::string(text.size() < width ? width - text.size() : 0, ' ') + text;
-}
-
-/// The first column to the left, the others to the right.
-std::string table_of(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<size_t> widths(rows[0].size());
-  for (const auto& row : rows)
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  std::string text;
-  for (const auto& row : rows) {
-    text += "  " + row[0] + std::string(widths[0] - row[0].size(), ' ');
-    for (size_t i = 1; i < row.size(); ++i) text += "  " + padded(row[i], widths[i]);
-    text += "\n";
-  }
-  return text;
-}
-
 std::string share_table(const TraceSummary& summary) {
   std::vector<Part> shown;
   for (Part part : kParts)
@@ -63,7 +45,7 @@ std::string share_table(const TraceSummary& summary) {
   for (const RankTime& rank : summary.ranks) add(str("rank ", rank.header.rank), rank.split);
   if (summary.stretches.size() > 1)
     for (const StepsTime& steps : summary.stretches) add(name_of(steps), steps.split);
-  return table_of(rows);
+  return format_table(rows);
 }
 
 std::string communication_table(const TimeSplit& split) {
@@ -79,7 +61,7 @@ std::string communication_table(const TimeSplit& split) {
     exposed += split.of(part);
   }
   add("any", exposed, split.overlapped_by_any_ns);
-  return table_of(rows);
+  return format_table(rows);
 }
 
 Json json_of(const TimeSplit& split) {

@@ -36,20 +36,6 @@ LeafSequence leaves_of(const Mesh& mesh, int64_t leaves) {
   return {all.first + mesh.replica().rank(), all.end, mesh.replica().size()};
 }
 
-/// The micro-batches of a round whose rows travel between the ranks of an expert axis.
-std::vector<PoolTokens> tokens_of_peers(const Mesh& mesh, const Loader& loader, int64_t step, int64_t round,
-                                        const std::string& routing_pool) {
-  std::vector<PoolTokens> of_peers;
-  const int peers = mesh.expert().size();
-  if (peers == 1) return of_peers;
-  const LeafRange leaves = mesh.round_of_this_replica(round, loader.sampler().leaves());
-  const int64_t first = leaves.first + mesh.replica().rank() - mesh.expert().rank();
-  for (int64_t leaf = first; leaf < first + peers; ++leaf)
-    of_peers.push_back(leaf < leaves.end ? pool_tokens(loader.token_counts(step, leaf), routing_pool)
-                                         : PoolTokens());
-  return of_peers;
-}
-
 Batch next_batch(Loader& loader, Trace& trace) {
   const TraceRange range(trace, "wait_for_batch");
   return loader.next();

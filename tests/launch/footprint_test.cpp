@@ -17,19 +17,6 @@
 namespace tessera {
 namespace {
 
-StepTraffic by_kind(const Traffic& sent) {
-  StepTraffic kinds;
-  for (const auto& [purpose, bytes] : sent) {
-    if (purpose.starts_with("gather ")) kinds.gather += bytes;
-    if (purpose.starts_with("exchange gradients of ")) kinds.gradients += bytes;
-    if (purpose.starts_with("exchange replicas of ") || purpose.starts_with("sum of replicas of "))
-      kinds.replicas += bytes;
-    if (purpose.starts_with("expert_dispatch ") || purpose.starts_with("expert_combine "))
-      kinds.rows += bytes;
-  }
-  return kinds;
-}
-
 struct Case {
   int ranks;
   MeshConfig mesh;
