@@ -6,6 +6,7 @@ gate.  Those that an equivalents file names are known not to change what the pro
 """
 import argparse
 import collections
+import concurrent.futures
 import dataclasses
 import os
 import pathlib
@@ -144,13 +145,14 @@ def options_of(description):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="mutants whose name holds this")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     return parser.parse_args()
 
 
 def run_gate(options, mutants, equivalent_file, must_pass, judge):
-    """Judges mutants one by one; exits with 1 when one survives, does not build, or one of must_pass fails.
+    """Judges mutants; exits with 1 when one survives, does not build, or one of must_pass fails.
 
-    judge(mutant, scratch folder): how the mutant died, or None when it lives.
+    judge(mutant, scratch folder): how the mutant died, or None when it lives; called from several threads.
     """
     equivalent = equivalent_keys(equivalent_file, mutants)
     chosen = [mutant for mutant in mutants if options.only in mutant.name and mutant.key not in equivalent]
@@ -161,23 +163,26 @@ def run_gate(options, mutants, equivalent_file, must_pass, judge):
         return
 
     def verdict_on(mutant):
+        began = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                return judge(mutant, pathlib.Path(scratch))
+                return judge(mutant, pathlib.Path(scratch)), time.monotonic() - began
             except subprocess.CalledProcessError as error:
                 sys.exit(f"{mutant.name} does not build:\n{error.stderr}")
 
-    for mutant in must_pass:
-        verdict = verdict_on(mutant)
-        if verdict is not None:
-            sys.exit(f"{mutant.path} fails unchanged: {verdict}")
     survivors = []
-    for i, mutant in enumerate(chosen):
-        began = time.monotonic()
-        verdict = verdict_on(mutant)
-        print(f"{i + 1}/{len(chosen)}  {mutant.name}: {verdict or 'SURVIVES'} ({time.monotonic() - began:.0f} s)", flush=True)
-        if verdict is None:
-            survivors.append(mutant.name)
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        try:
+            for mutant, (verdict, _) in zip(must_pass, pool.map(verdict_on, must_pass)):
+                if verdict is not None:
+                    sys.exit(f"{mutant.path} fails unchanged: {verdict}")
+            for i, (mutant, (verdict, seconds)) in enumerate(zip(chosen, pool.map(verdict_on, chosen))):
+                print(f"{i + 1}/{len(chosen)}  {mutant.name}: {verdict or 'SURVIVES'} ({seconds:.0f} s)", flush=True)
+                if verdict is None:
+                    survivors.append(mutant.name)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # those at work finish
+            raise
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed; {len(equivalent)} of {len(mutants)} are equivalent")
     if survivors:
         sys.exit("survivors:\n" + "\n".join(survivors))
