@@ -188,7 +188,7 @@ TRAINING = [
      "all ranks of a replica read the same micro-batches"),
     ("launch/train.cpp", "all.end, mesh.replica().size()}", "all.end, mesh.world().size()}",
      "leaves are read with the stride of the world"),
-    ("launch/train.cpp", "leaves.first + mesh.replica().rank() - mesh.expert().rank()", "leaves.first + mesh.replica().rank()",
+    ("launch/rows.cpp", "leaves.first + mesh.replica().rank() - mesh.expert().rank()", "leaves.first + mesh.replica().rank()",
      "a rank takes itself for the first one of its expert axis"),
     ("launch/train.cpp", "leaf < leaves.end ? pool_tokens", "leaf < loader.sampler().leaves() ? pool_tokens",
      "idle ranks are thought to send rows"),
