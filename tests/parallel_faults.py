@@ -190,7 +190,7 @@ TRAINING = [
      "leaves are read with the stride of the world"),
     ("launch/rows.cpp", "leaves.first + mesh.replica().rank() - mesh.expert().rank()", "leaves.first + mesh.replica().rank()",
      "a rank takes itself for the first one of its expert axis"),
-    ("launch/train.cpp", "leaf < leaves.end ? pool_tokens", "leaf < loader.sampler().leaves() ? pool_tokens",
+    ("launch/rows.cpp", "leaf < leaves.end ? pool_tokens", "leaf < loader.sampler().leaves() ? pool_tokens",
      "idle ranks are thought to send rows"),
     ("launch/train.cpp", "1.0f / static_cast<float>(plan.target_count)", "1.0f / static_cast<float>(plan.target_count / world.size())",
      "the loss is scaled by the number of ranks"),
