@@ -99,9 +99,9 @@ bool Run::finish_step(int64_t step, const StepSummary& summary, const Update& up
     exit_code_ = kExitAnomaly;
     return false;
   }
+  recorder_.phase(FlightPhase::save);
   const TraceRange range(*trace_of(engines_.stream()), "checkpoint");
   const StepEnd end = checkpoints_.end_of_step(step + 1, last_step_, [&] {
-    recorder_.phase(FlightPhase::save);
     if (progress_) progress_->clear();
     RunState state =
         run_state(config_, loader_.dataset().index(), engines_.isa(), thresholds_, guard_.state());

@@ -1,10 +1,10 @@
 // A training in which one rank goes wrong once:
 //   mpirun -n N faulty_training DATA OUT RANK FAULT OPERATION LAYER OCCURRENCE [KEY=VALUE...]
 // On RANK, FAULT hits the collective OPERATION for LAYER (part of its purpose) at its OCCURRENCE, counted from 0; the fault
-// sits above the recorder, where a wrong program would be.  After FAULT stall_read every read of the dataset takes minutes,
-// after stall_write every write of a checkpoint.
+// sits above the recorder, where a wrong program would be.  After FAULT stall_read every micro-batch that a loader reads takes
+// minutes, after stall_write every write of a checkpoint.
 #include <dlfcn.h>
-#include <hdf5.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -133,17 +133,11 @@ class Faulty final : public Communicator {
   std::shared_ptr<Deferred> deferred_;
 };
 
-void stall(std::string_view path) {
-  const bool is_data = path.find("/data/train") != std::string_view::npos;
-  const bool is_checkpoint = path.find("step_") != std::string_view::npos;
-  if ((reads_stall && is_data) || (writes_stall && is_checkpoint)) sleep_long();
-}
-
-void stall(int file) {
-  if (!reads_stall && !writes_stall) return;
+bool is_of_checkpoint(int file) {
   char path[4096];
   const ssize_t length = ::readlink(str("/proc/self/fd/", file).c_str(), path, sizeof path);
-  if (length > 0) stall(std::string_view(path, static_cast<size_t>(length)));
+  return length > 0 &&
+         std::string_view(path, static_cast<size_t>(length)).find("step_") != std::string_view::npos;
 }
 
 template <class Function>
@@ -175,22 +169,16 @@ int run(int argc, char** argv) {
 
 extern "C" {
 
-ssize_t pread(int file, void* to, size_t bytes, off_t offset) {
-  tessera::stall(file);
-  static auto* const next = tessera::original<ssize_t(int, void*, size_t, off_t)>("pread");
-  return next(file, to, bytes, offset);
-}
-
-herr_t H5Dread(hid_t dataset, hid_t type, hid_t memory, hid_t place, hid_t transfer, void* to) {
-  char path[4096] = "";
-  H5Fget_name(dataset, path, sizeof path);
-  tessera::stall(std::string_view(path));
-  static auto* const next = tessera::original<decltype(H5Dread)>("H5Dread");
-  return next(dataset, type, memory, place, transfer, to);
+// Data are read from mapped memory, where nothing can stand in between; but loaders, and nobody else, ask before each micro-batch
+// how much their thread has read.
+int getrusage(__rusage_who_t who, rusage* usage) noexcept {
+  if (tessera::reads_stall && who == RUSAGE_THREAD) tessera::sleep_long();
+  static auto* const next = tessera::original<int(__rusage_who_t, rusage*)>("getrusage");
+  return next(who, usage);
 }
 
 ssize_t pwrite(int file, const void* from, size_t bytes, off_t offset) {
-  tessera::stall(file);
+  if (tessera::writes_stall && tessera::is_of_checkpoint(file)) tessera::sleep_long();
   static auto* const next = tessera::original<ssize_t(int, const void*, size_t, off_t)>("pwrite");
   return next(file, from, bytes, offset);
 }
