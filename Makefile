@@ -5,7 +5,7 @@ RANKS := 2
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
 .PHONY: demo test test-all check build bench sanitize verify-layouts verify-slurm verify-faults parallel-mutants format clean
-.PHONY: scaling moma-study caption-match
+.PHONY: step-profile scaling moma-study caption-match
 .PHONY: cuda-check cuda-mutants cuda-coverage kernel-report gpu-check
 
 demo: ## train a small model on real images and text, and write a report page
@@ -46,6 +46,9 @@ bench: build ## every kernel and one training step, as fractions of this machine
 
 verify-layouts: build ## every mesh of 1 to 8 ranks, processes and threads, gives the bits of one rank
 	$(BUILD)/launch_test --gtest_filter='VerifyLayouts*'
+
+step-profile: build ## the parts of a training step beside their floors, measured in the same process
+	$(BUILD)/step_profile $(BUILD)/step_profile_report
 
 scaling: build ## one rank against RANKS: throughput, exposed communication, bytes sent and memory beside their closed forms
 	mpirun --allow-run-as-root -n $(RANKS) --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 \

@@ -2,12 +2,10 @@
 //   step/...                 in turns with the matrix products of the same shapes
 //     fraction               the ledger's operations per second of the step over the products' rate
 //     matrix_peak_fraction   the same over the processor's multiply-add peak, measured in this process
-//   step_parts/...           milliseconds of a step by trace range and outside of all: medians over steps, on the wall
 //   bf16_over_f32/...        ratio of the speeds of the same step, in turns
 
 #include <benchmark/benchmark.h>
 
-#include <map>
 #include <utility>
 
 #include "benchmarks/machine_limits.h"
@@ -33,33 +31,11 @@ void race(benchmark::State& state, const StepSetting& setting) {
   });
 }
 
-void parts(benchmark::State& state, const StepSetting& setting) {
-  with_training_step(setting, [&](TrainingStep& step) {
-    step.trace().start();
-    std::map<std::string, int64_t> before;
-    std::map<std::string, std::vector<double>> milliseconds;
-    for (auto _ : state) {
-      const int64_t begin = Trace::now_ns();
-      step.run();
-      const int64_t all = Trace::now_ns() - begin;
-      state.SetIterationTime(1e-9 * static_cast<double>(all));
-      int64_t rest = all;
-      for (const auto& [name, ns] : step.trace().totals()) {
-        const int64_t part = ns - std::exchange(before[name], ns);
-        milliseconds[name].push_back(1e-6 * static_cast<double>(part));
-        rest -= part;
-      }
-      milliseconds["rest"].push_back(1e-6 * static_cast<double>(rest));
-    }
-    for (const auto& [name, values] : milliseconds) state.counters[name] = median(values);
-  });
-}
-
 void bf16_over_f32(benchmark::State& state, const StepSetting& setting) {
   double speedup = 0;
   for (auto _ : state) speedup = bf16_speedup(setting.config, setting.length, setting.threads, kPairs);
   state.counters["bf16_over_f32"] = speedup;
-  if (detect_isa() < Isa::amx) state.SetLabel("no AMX: bf16 falls back to f32 compute");
+  if (detect_isa() < Isa::avx512_bf16) state.SetLabel("no bf16 products: bf16 falls back to f32 compute");
 }
 
 using Run = void (*)(benchmark::State&, const StepSetting&);
@@ -78,7 +54,6 @@ const int registered = [] {
             std::pair{"cpu_small_1t1i", 512}, std::pair{"cpu_small_4t4i", 512}}) {
         const StepSetting setting{config, length, dtype, threads};
         add("step", race, setting, dtype)->UseManualTime()->Iterations(kRounds);
-        if (threads == 1) add("step_parts", parts, setting, dtype)->UseManualTime()->Iterations(kPairs);
       }
     add("bf16_over_f32", bf16_over_f32, {"cpu_small_dense", 512, DType::bf16, threads}, DType::bf16)
         ->Iterations(1);

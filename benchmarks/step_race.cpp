@@ -12,9 +12,12 @@ StepRace::StepRace(TrainingStep& step) : step_(step) {
 double StepRace::round(const std::function<double()>& step_seconds) {
   const double seconds = step_seconds();
   double gemm_seconds = 0;
+  last_seconds_.clear();
   for (const auto& [product, race] : products_) {
     race->round();
-    gemm_seconds += static_cast<double>(step_.products().at(product)) * race->last_best_seconds();
+    const double best = static_cast<double>(step_.products().at(product)) * race->last_best_seconds();
+    last_seconds_[product.form] += best;
+    gemm_seconds += best;
   }
   step_gflops_.push_back(1e-9 * static_cast<double>(step_.flops()) / seconds);
   gemm_gflops_.push_back(1e-9 * step_.product_flops() / gemm_seconds);

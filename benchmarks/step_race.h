@@ -22,6 +22,9 @@ class StepRace {
     return round([this] { return step_.run(); });
   }
 
+  /// Seconds of all products of a form in a step, at the best rates of the last round.
+  const std::map<ProductForm, double>& last_product_seconds() const { return last_seconds_; }
+
   /// Medians over the rounds so far.
   double step_gflops()
       const;  ///< the ledger's operations, products and attention, over the seconds of the step
@@ -31,6 +34,7 @@ class StepRace {
  private:
   TrainingStep& step_;
   std::map<ProductCase, std::unique_ptr<MatmulRace>> products_;
+  std::map<ProductForm, double> last_seconds_;
   std::vector<double> step_gflops_, gemm_gflops_;  ///< one entry a round
 };
 

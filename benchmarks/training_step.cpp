@@ -15,6 +15,11 @@ Config load(const StepSetting& setting) {
   return load_config(str(TESSERA_CONFIGS, "/", setting.config, ".json"), settings);
 }
 
+int64_t booked(const Ledger& ledger, const char* op) {
+  const auto cost = ledger.by_op().find(op);
+  return cost == ledger.by_op().end() ? 0 : cost->second.flops();
+}
+
 }  // namespace
 
 TrainingStep::TrainingStep(const StepSetting& setting, Communicator& world)
@@ -83,6 +88,7 @@ void TrainingStep::micro_batch(int64_t round) {
   tape.backward(loss.total);
   if (step_ > 0) return;
   flops_ += tape.ledger().total().flops();
+  attention_flops_ += booked(tape.ledger(), "attention");
   if (world_->size() == 1) count_products(rows, tape.ledger());
 }
 
@@ -98,34 +104,40 @@ double TrainingStep::run() {
   return 1e-9 * static_cast<double>(clock_ns(setting_.threads) - begin);
 }
 
-/// Every matrix meets every row, but for those of experts, which meet the rows that chose them.
+/// Every matrix meets every row of its layer, but for those of experts, which meet the rows that chose them.
 void TrainingStep::count_products(const Rows& rows, const Ledger& ledger) {
   const double flops_before = product_flops();
   const auto count_product = [&](int64_t row_count, const Parameter& weight) {
     for (ProductForm form : {ProductForm::forward, ProductForm::backward_input, ProductForm::backward_weight})
       ++products_[{form, row_count, weight.shape[-1], weight.shape[-2], setting_.compute, setting_.threads}];
   };
-  for (size_t block = 0; block < model_.blocks.size(); ++block) {
-    for_each_parameter(model_.blocks[block], "", [&](const std::string&, const Parameter& weight) {
-      if (weight.shape.rank() == 2) count_product(rows.tokens.count(), weight);
+  const auto count_layer = [&](int64_t row_count, auto& layer) {
+    for_each_parameter(layer, "", [&](const std::string&, const Parameter& weight) {
+      if (weight.shape.rank() == 2) count_product(row_count, weight);
     });
-    const auto* mixture = std::get_if<Sharded<MixtureOfExperts>>(&model_.blocks[block].feed_forward);
+  };
+  for (size_t i = 0; i < model_.blocks.size(); ++i) {
+    Block& block = model_.blocks[i];
+    int64_t entering = rows.tokens.count();
+    if (block.depth) {
+      count_layer(entering, *block.depth);
+      entering = rows.record->depths.at(static_cast<int64_t>(i)).rows.tokens.count();
+    }
+    count_layer(entering, block.attention);
+    std::visit([&](auto& layer) { count_layer(entering, layer); }, block.feed_forward);
+    const auto* mixture = std::get_if<Sharded<MixtureOfExperts>>(&block.feed_forward);
     if (!mixture) continue;
-    const std::vector<int64_t>& offsets =
-        rows.record->experts.at(static_cast<int64_t>(block)).routing.offsets;
+    const std::vector<int64_t>& offsets = rows.record->experts.at(static_cast<int64_t>(i)).routing.offsets;
     size_t expert = 0;
     for (const Sharded<ExpertNetworks>& group : mixture->layer.experts)
-      for (size_t i = 0; i < group.layer.labels.size(); ++i, ++expert)
+      for (size_t j = 0; j < group.layer.labels.size(); ++j, ++expert)
         for (const Parameter* weight : {&group.layer.gate, &group.layer.up, &group.layer.down})
           count_product(offsets[expert + 1] - offsets[expert], *weight);
   }
   count_product(rows.tokens.count(), model_.head.layer.weight);
 
-  const auto booked = [&](const char* op) {
-    const auto cost = ledger.by_op().find(op);
-    return cost == ledger.by_op().end() ? 0.0 : static_cast<double>(cost->second.flops());
-  };
-  const double counted = product_flops() - flops_before, expected = booked("matmul") + booked("matmul_f32");
+  const double counted = product_flops() - flops_before,
+               expected = static_cast<double>(booked(ledger, "matmul") + booked(ledger, "matmul_f32"));
   TESSERA_CHECK(counted == expected, "training step: its matrix products have ", counted,
                 " operations, the ledger has ", expected);
 }

@@ -44,6 +44,7 @@ class TrainingStep {
   std::vector<ShardPiece> pieces() const { return shards_.pieces(); }
   int64_t tokens() const;                   ///< of all ranks
   int64_t flops() const { return flops_; }  ///< of this rank, by the ledger
+  int64_t attention_flops() const { return attention_flops_; }
   /// How often each matrix product occurs in a step; only of a world of one rank.
   const std::map<ProductCase, int64_t>& products() const { return products_; }
   double product_flops() const;  ///< of all of them
@@ -70,7 +71,7 @@ class TrainingStep {
   std::vector<PoolTokens> leaves_;
   std::vector<Batch> batches_;  ///< of this rank, by round
   float scale_ = 0;             ///< one over the targets of the step
-  int64_t step_ = 0, flops_ = 0;
+  int64_t step_ = 0, flops_ = 0, attention_flops_ = 0;
   std::map<ProductCase, int64_t> products_;
 };
 

@@ -28,7 +28,7 @@ endfunction()
 
 # Not find_package: the package file of Debian wants the OpenCL headers, which the CPU interface does not use.
 tessera_find(tessera_dnnl dnnl.hpp dnnl libdnnl-dev)
-# oneDNN's threads are OpenMP's; kernels/cpu/bf16_matmul.cpp sets their number.
+# oneDNN's threads are OpenMP's; kernels/cpu/amx_matmul.cpp sets their number.
 find_package(OpenMP QUIET COMPONENTS CXX)
 tessera_need(OpenMP_CXX_FOUND g++)
 target_link_libraries(tessera_dnnl INTERFACE ${OpenMP_CXX_LIBRARIES})

@@ -2,6 +2,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 #define TESSERA_KERNELS "kernels/cpu/adamw.inc"
@@ -22,7 +23,8 @@ void adamw(const Tensor& value, const Tensor& grad, const Tensor& first, const T
 template <>
 void adamw<Backend::cpu>(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second,
                          AdamWOptions options, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "adamw");
+  const TraceRange range =
+      cpu::kernel_range(stream, "adamw", value, grad, first, second, value, first, second);
   auto* const step = cpu::select(stream, avx2::adamw_range, avx512::adamw_range);
   cpu::parallel_for(stream, value.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
     step(value.data<float>() + begin, grad.data<float>() + begin, first.data<float>() + begin,

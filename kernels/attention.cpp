@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 namespace tessera::kernels {
@@ -46,6 +47,7 @@ struct AttentionTask {
 }  // namespace tessera::kernels
 
 #define TESSERA_KERNELS "kernels/cpu/attention.inc"
+#define TESSERA_KERNELS_OF_BF16_PAIRS
 #include "kernels/cpu/each_isa.h"
 
 namespace tessera::kernels {
@@ -64,7 +66,7 @@ int64_t forward_scratch(int64_t width) {
   return 2 * kQueries * width + 17 * kQueries + 3 * kKeys * width + 6 * kKeys;
 }
 int64_t backward_scratch(int64_t length, int64_t width) {
-  return 3 * length * width + (length + 15) / 16 * 16 + 5 * kKeys * width + 2 * kBackwardQueries * kKeys;
+  return 4 * length * width + (length + 15) / 16 * 16 + 5 * kKeys * width + 2 * kBackwardQueries * kKeys;
 }
 
 /// One task per head and rows_per_task rows of a segment, the longest first so that threads end at about the same time.
@@ -111,14 +113,16 @@ void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const 
 template <>
 void attention_forward<Backend::cpu>(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& y,
                                      const Tensor& log_sum, AttentionOptions options, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "attention_forward");
+  const TraceRange range = cpu::kernel_range(stream, "attention_forward", q, k, v, y, log_sum);
   const int64_t rows = q.shape()[0], heads = q.shape()[1], head_dim = q.shape()[2];
   visit_float(q.dtype(), [&]<class T>() {
     const AttentionForward<T> arguments{q.data<T>(),           k.data<T>(), v.data<T>(), y.data<T>(),
                                         log_sum.data<float>(), rows,        heads,       head_dim,
                                         options.scale};
-    auto* const forward =
-        cpu::select(stream, avx2::attention_forward_tile<T>, avx512::attention_forward_tile<T>);
+    auto* forward = cpu::select(stream, avx2::attention_forward_tile<T>, avx512::attention_forward_tile<T>);
+    if constexpr (std::is_same_v<T, bf16>)
+      if (engine_of(stream).isa >= Isa::avx512_bf16)
+        forward = avx512_bf16::attention_forward_tile<bf16, avx512_bf16::PairDots>;
     run_tasks(stream, tasks_of(options.segments, heads, kQueries), forward_scratch(padded(head_dim)),
               [&](const AttentionTask& task, float* scratch) { forward(arguments, task, scratch); });
   });
@@ -143,7 +147,9 @@ void attention_backward(const AttentionBackward& tensors, AttentionOptions optio
 template <>
 void attention_backward<Backend::cpu>(const AttentionBackward& tensors, AttentionOptions options,
                                       Stream stream) {
-  TraceRange range(engine_of(stream).trace, "attention_backward");
+  const TraceRange range =
+      cpu::kernel_range(stream, "attention_backward", tensors.q, tensors.k, tensors.v, tensors.y,
+                        tensors.log_sum, tensors.dy, tensors.dq, tensors.dk, tensors.dv);
   const int64_t rows = tensors.q.shape()[0], heads = tensors.q.shape()[1], head_dim = tensors.q.shape()[2];
   const int64_t length = longest(options.segments);
   visit_float(tensors.q.dtype(), [&]<class T>() {
@@ -160,8 +166,11 @@ void attention_backward<Backend::cpu>(const AttentionBackward& tensors, Attentio
                                          heads,
                                          head_dim,
                                          options.scale};
-    auto* const backward =
+    auto* backward =
         cpu::select(stream, avx2::attention_backward_segment<T>, avx512::attention_backward_segment<T>);
+    if constexpr (std::is_same_v<T, bf16>)
+      if (engine_of(stream).isa >= Isa::avx512_bf16)
+        backward = avx512_bf16::attention_backward_segment<bf16, avx512_bf16::PairDots>;
     run_tasks(stream, tasks_of(options.segments, heads, std::max<int64_t>(1, length)),
               backward_scratch(length, padded(head_dim)),
               [&](const AttentionTask& task, float* scratch) { backward(arguments, task, scratch); });

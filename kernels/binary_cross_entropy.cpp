@@ -4,6 +4,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/total_loss.h"
 
@@ -40,7 +41,7 @@ void binary_cross_entropy_forward(const Tensor& logits, const Tensor& targets, c
 template <>
 void binary_cross_entropy_forward<Backend::cpu>(const Tensor& logits, const Tensor& targets,
                                                 const Tensor& total, float scale, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "binary_cross_entropy_forward");
+  const TraceRange range = cpu::kernel_range(stream, "binary_cross_entropy_forward", logits, targets);
   check_targets({"binary_cross_entropy_forward", stream}, targets.values<uint8_t>());
   constexpr int64_t kBlock = kBinaryCrossEntropyBlock;
   const Tensor blocks = Tensor::empty({(logits.count() + kBlock - 1) / kBlock}, DType::f32, stream);
@@ -68,7 +69,8 @@ template <>
 void binary_cross_entropy_backward<Backend::cpu>(const Tensor& logits, const Tensor& targets,
                                                  const Tensor& dtotal, const Tensor& dlogits, float scale,
                                                  Stream stream) {
-  TraceRange range(engine_of(stream).trace, "binary_cross_entropy_backward");
+  const TraceRange range =
+      cpu::kernel_range(stream, "binary_cross_entropy_backward", logits, targets, dlogits);
   check_targets({"binary_cross_entropy_backward", stream}, targets.values<uint8_t>());
   const float factor = dtotal.values<float>()[0] * scale;
   auto* const gradient =

@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 namespace tessera::kernels {
@@ -51,7 +52,8 @@ void cached_attention(const CachedAttention& tensors, int64_t capacity, Stream s
 
 template <>
 void cached_attention<Backend::cpu>(const CachedAttention& tensors, int64_t capacity, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "cached_attention");
+  const TraceRange range =
+      cpu::kernel_range(stream, "cached_attention", tensors.q, tensors.keys, tensors.values, tensors.y);
   const Check check{"cached_attention", stream};
   const std::span<const int32_t> sequence = tensors.sequence.values<int32_t>(),
                                  visible = tensors.visible.values<int32_t>();

@@ -4,6 +4,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 #define TESSERA_KERNELS "kernels/cpu/cross_entropy.inc"
@@ -33,7 +34,7 @@ void cross_entropy_forward(const Tensor& logits, const Tensor& targets, const Te
 template <>
 void cross_entropy_forward<Backend::cpu>(const Tensor& logits, const Tensor& targets, const Tensor& nll,
                                          const Tensor& log_sum, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "cross_entropy_forward");
+  const TraceRange range = cpu::kernel_range(stream, "cross_entropy_forward", logits, targets, log_sum);
   const int64_t rows = logits.shape()[0], vocab = logits.shape()[1];
   Check{"cross_entropy_forward", stream}.values("targets", targets.values<int32_t>(), -1, vocab);
   const float* const x = logits.data<float>();
@@ -62,7 +63,7 @@ void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const T
 template <>
 void cross_entropy_backward<Backend::cpu>(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
                                           CrossEntropyOptions options, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "cross_entropy_backward");
+  const TraceRange range = cpu::kernel_range(stream, "cross_entropy_backward", logits, logits, targets);
   const int64_t rows = logits.shape()[0], vocab = logits.shape()[1];
   Check{"cross_entropy_backward", stream}.values("targets", targets.values<int32_t>(), -1, vocab);
   float* const x = logits.data<float>();

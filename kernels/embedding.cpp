@@ -5,6 +5,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/permute.h"
 
@@ -24,7 +25,7 @@ void embedding_forward(const Tensor& ids, const Tensor& table, const Tensor& y, 
 
 template <>
 void embedding_forward<Backend::cpu>(const Tensor& ids, const Tensor& table, const Tensor& y, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "embedding_forward");
+  const TraceRange range = cpu::kernel_range(stream, "embedding_forward", y, y, ids);
   Check{"embedding_forward", stream}.values("ids", ids.values<int32_t>(), 0, table.shape()[0]);
   const int64_t width = table.shape()[1], row_bytes = width * bytes_of(table.dtype());
   const int32_t* const id = ids.data<int32_t>();
@@ -49,7 +50,7 @@ void embedding_backward(const Tensor& ids, const Tensor& dy, const Tensor& dtabl
 template <>
 void embedding_backward<Backend::cpu>(const Tensor& ids, const Tensor& dy, const Tensor& dtable,
                                       Stream stream) {
-  TraceRange range(engine_of(stream).trace, "embedding_backward");
+  const TraceRange range = cpu::kernel_range(stream, "embedding_backward", dy, dtable, ids);
   const int64_t vocab = dtable.shape()[0], width = dtable.shape()[1];
   Check{"embedding_backward", stream}.values("ids", ids.values<int32_t>(), 0, vocab);
   const Tensor offsets = Tensor::empty({vocab + 1}, DType::i32, stream), rows = Tensor::like(ids);

@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 #define TESSERA_KERNELS "kernels/cpu/exact_norm.inc"
@@ -43,7 +44,7 @@ float largest_magnitude(const Tensor& x, Stream stream) {
 
 template <>
 float largest_magnitude<Backend::cpu>(const Tensor& x, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "largest_magnitude");
+  const TraceRange range = cpu::kernel_range(stream, "largest_magnitude", x);
   auto* const largest = cpu::select(stream, avx2::largest_bits, avx512::largest_bits);
   const Parts<int32_t> parts(x.count(), stream);
   cpu::parallel_for(stream, x.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
@@ -67,7 +68,7 @@ Squares scaled_squares(const Tensor& x, float largest, Stream stream) {
 
 template <>
 Squares scaled_squares<Backend::cpu>(const Tensor& x, float largest, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "scaled_squares");
+  const TraceRange range = cpu::kernel_range(stream, "scaled_squares", x);
   auto* const squares = cpu::select(stream, avx2::scaled_squares_range, avx512::scaled_squares_range);
   const Parts<Squares> parts(x.count(), stream);
   cpu::parallel_for(stream, x.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {

@@ -7,6 +7,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "runtime/cpu_engine.h"
 
 namespace tessera::kernels {
@@ -75,7 +76,7 @@ template <>
 void expert_choice<Backend::cpu>(const Tensor& scores, const Tensor& candidates, const Tensor& chosen,
                                  ExpertChoiceOptions options, Stream stream) {
   CpuEngine& engine = engine_of(stream);
-  TraceRange range(engine.trace, "expert_choice");
+  const TraceRange range = cpu::kernel_range(stream, "expert_choice", scores, chosen);
   const std::span<const int32_t> rows = candidates.values<int32_t>();
   const Check check{"expert_choice", stream};
   check.values("candidates", rows, 0, scores.shape()[0]);

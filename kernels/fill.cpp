@@ -4,6 +4,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 namespace tessera::kernels {
@@ -17,7 +18,7 @@ void fill(const Tensor& y, float value, Stream stream) {
 
 template <>
 void fill<Backend::cpu>(const Tensor& y, float value, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "fill");
+  const TraceRange range = cpu::kernel_range(stream, "fill", y);
   float* const values = y.data<float>();
   cpu::parallel_for(stream, y.count(), cpu::kTaskElements,
                     [&](int64_t begin, int64_t end) { std::fill(values + begin, values + end, value); });

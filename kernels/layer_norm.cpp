@@ -5,6 +5,7 @@
 #include "kernels/backend.h"
 #include "kernels/check.h"
 #include "kernels/cpu/column_sums.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 namespace tessera::kernels {
@@ -53,7 +54,7 @@ template <>
 void layer_norm_forward<Backend::cpu>(const Tensor& x, const Tensor& weight, const Tensor& bias,
                                       const Tensor& y, const Tensor& statistics, float epsilon,
                                       Stream stream) {
-  TraceRange range(engine_of(stream).trace, "layer_norm_forward");
+  const TraceRange range = cpu::kernel_range(stream, "layer_norm_forward", x, y, statistics);
   const int64_t rows = x.shape()[0], cols = x.shape()[1];
   visit_float(x.dtype(), [&]<class T>() {
     const LayerNormForward<T> arguments{
@@ -85,7 +86,7 @@ template <>
 void layer_norm_backward<Backend::cpu>(const Tensor& x, const Tensor& weight, const Tensor& statistics,
                                        const Tensor& dy, const Tensor& dx, const Tensor& dweight,
                                        const Tensor& dbias, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "layer_norm_backward");
+  const TraceRange range = cpu::kernel_range(stream, "layer_norm_backward", x, dy, dx, statistics);
   const int64_t rows = x.shape()[0], cols = x.shape()[1];
   const Tensor sums = Tensor::empty({2 * cols}, DType::f32, stream);  // dweight, dbias
   visit_float(x.dtype(), [&]<class T>() {

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "kernels/cpu/bf16_matmul.h"
-#include "kernels/cpu/f32_matmul.h"
+#include "kernels/cpu/amx_matmul.h"
+#include "kernels/cpu/vector_matmul.h"
 #include "runtime/cpu_engine.h"
 
 namespace tessera::kernels {
@@ -28,8 +28,11 @@ void multiply(const char* who, const Tensor& weight, RowOffsets offsets, Stream 
   std::vector<Product> products;
   for (size_t g = 0; g + 1 < offsets.size(); ++g)
     products.push_back(product_of(static_cast<int64_t>(g), offsets[g], offsets[g + 1] - offsets[g]));
-  const bool rounds = engine.isa >= Isa::amx && weight.count() > 0 && products.front().b.dtype == DType::bf16;
-  return rounds ? cpu::multiply_bf16(products, stream) : cpu::multiply_f32(products, stream);
+  const bool rounds =
+      engine.isa >= Isa::avx512_bf16 && weight.count() > 0 && products.front().b.dtype == DType::bf16;
+  if (!rounds) return cpu::multiply_f32(products, stream);
+  return engine.isa >= Isa::amx ? cpu::multiply_amx(products, stream)
+                                : cpu::multiply_bf16_pairs(products, stream);
 }
 
 void check_rows(const char* who, const char* name, const Tensor& tensor, int64_t rows, int64_t columns) {

@@ -13,11 +13,12 @@
 //
 // Sums are in f32.  The bits of a row of y and dx depend on that row and the weight alone, those of dweight[g] on the
 // rows of g and their order: never on other rows, threads, alignment or neighbours (docs/design.md, determinism).
-// Below Isa::amx operands are widened to f32 and every element is one chain of fused multiply-adds in order of the
-// summed index.  At Isa::amx, products with a bf16 weight (backward_weight: a bf16 x) round the other operand to bf16.
+// Below Isa::avx512_bf16 operands are widened to f32 and every element is one chain of fused multiply-adds in order of the
+// summed index.  From there on, products with a bf16 weight (backward_weight: a bf16 x) round the other operand to bf16; at
+// Isa::avx512_bf16 the chain then takes two terms at a time (kernels/cpu/vector_matmul.h).
 // On cuda such products round it too, for tensor cores, and one group goes to cuBLAS, which may choose the order of sums by
 // the number of rows.  But forward and backward_input with one group and out <= 64 (routers), and groups with an f32
-// weight or x, are the chains of fused multiply-adds and have the bits of the CPU below Isa::amx.
+// weight or x, are the chains of fused multiply-adds and have the bits of the CPU below Isa::avx512_bf16.
 // Outputs must not overlap inputs.  Throws Error on a shape, dtype or offset mismatch.
 
 #include <span>

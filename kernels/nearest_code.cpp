@@ -4,6 +4,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 #define TESSERA_KERNELS "kernels/cpu/nearest_code.inc"
@@ -29,7 +30,7 @@ void nearest_code(const Tensor& x, const Tensor& codes, const Tensor& chosen, St
 
 template <>
 void nearest_code<Backend::cpu>(const Tensor& x, const Tensor& codes, const Tensor& chosen, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "nearest_code");
+  const TraceRange range = cpu::kernel_range(stream, "nearest_code", x, codes, chosen);
   constexpr int64_t kVector = 16;
   const int64_t rows = x.shape()[0], width = x.shape()[1], count = codes.shape()[0];
   const int64_t padded = (count + kVector - 1) / kVector * kVector;

@@ -9,6 +9,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 #define TESSERA_KERNELS "kernels/cpu/permute.inc"
@@ -69,7 +70,7 @@ void gather(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream
 
 template <>
 void gather<Backend::cpu>(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "gather");
+  const TraceRange range = cpu::kernel_range(stream, "gather", y, y, index);
   Check{"gather", stream}.values("index", index.values<int32_t>(), 0, x.shape()[0]);
   const int32_t* const rows = index.data<int32_t>();
   copy_rows(
@@ -83,7 +84,7 @@ void store_rows(const Tensor& x, const Tensor& index, const Tensor& y, Stream st
 
 template <>
 void store_rows<Backend::cpu>(const Tensor& x, const Tensor& index, const Tensor& y, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "store_rows");
+  const TraceRange range = cpu::kernel_range(stream, "store_rows", x, x, index);
   const Check check{"store_rows", stream};
   check.values("index", index.values<int32_t>(), 0, y.shape()[0]);
   std::vector<int32_t> sorted = index.to_vector<int32_t>();
@@ -111,7 +112,7 @@ void invert(const Tensor& index, const Tensor& offsets, const Tensor& slots, Str
 // A counting sort: its passes over a few thousand numbers cost less than handing them to threads.
 template <>
 void invert<Backend::cpu>(const Tensor& index, const Tensor& offsets, const Tensor& slots, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "invert");
+  const TraceRange range = cpu::kernel_range(stream, "invert", index, slots, offsets);
   const int64_t rows = offsets.count() - 1;
   const std::span<const int32_t> row_of = index.values<int32_t>();
   Check{"invert", stream}.values("index", row_of, 0, rows);
@@ -136,7 +137,7 @@ void pick(const Tensor& x, const Tensor& index, std::span<const int64_t> columns
 template <>
 void pick<Backend::cpu>(const Tensor& x, const Tensor& index, std::span<const int64_t> columns,
                         const Tensor& y, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "pick");
+  const TraceRange range = cpu::kernel_range(stream, "pick", y, y, index);
   Check{"pick", stream}.values("index", index.values<int32_t>(), 0, x.shape()[0]);
   const float* const from = x.data<float>();
   float* const to = y.data<float>();
@@ -153,7 +154,7 @@ void pick_backward(const Tensor& dy, const Tensor& index, std::span<const int64_
 template <>
 void pick_backward<Backend::cpu>(const Tensor& dy, const Tensor& index, std::span<const int64_t> columns,
                                  const Tensor& dx, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "pick_backward");
+  const TraceRange range = cpu::kernel_range(stream, "pick_backward", dy, dx, index);
   Check{"pick_backward", stream}.values("index", index.values<int32_t>(), 0, dx.shape()[0]);
   const float* const from = dy.data<float>();
   float* const to = dx.data<float>();
@@ -177,7 +178,7 @@ void combine(const Tensor& x, const Tensor& gates, const RowSlots& of_row, const
 template <>
 void combine<Backend::cpu>(const Tensor& x, const Tensor& gates, const RowSlots& of_row, const Tensor& y,
                            Stream stream) {
-  TraceRange range(engine_of(stream).trace, "combine");
+  const TraceRange range = cpu::kernel_range(stream, "combine", x, gates, y);
   const std::span<const int32_t> offsets = of_row.offsets.values<int32_t>(),
                                  slots = of_row.slots.values<int32_t>();
   const Check check{"combine", stream};
@@ -213,7 +214,8 @@ void combine_backward(const CombineBackward& tensors, Stream stream) {
 
 template <>
 void combine_backward<Backend::cpu>(const CombineBackward& tensors, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "combine_backward");
+  const TraceRange range = cpu::kernel_range(stream, "combine_backward", tensors.dx, tensors.dx, tensors.x,
+                                             tensors.gates, tensors.dgates);
   Check{"combine_backward", stream}.values("index", tensors.index.values<int32_t>(), 0,
                                            tensors.dy.shape()[0]);
   const int64_t slots = tensors.dx.shape()[0], width = tensors.dx.shape()[1];

@@ -4,6 +4,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 #define TESSERA_KERNELS "kernels/cpu/pointwise.inc"
@@ -22,7 +23,7 @@ void check_alike(const Check& check, Argument first, std::initializer_list<Argum
 /// Calls range(inputs..., y, count) for parts of tensors of T on the stream's threads.
 template <class T, class Range, class... Inputs>
 void run_ranges(const char* name, Range* range, Stream stream, const Tensor& y, const Inputs&... inputs) {
-  TraceRange trace(engine_of(stream).trace, name);
+  const TraceRange trace = cpu::kernel_range(stream, name, y, inputs...);
   cpu::parallel_for(stream, y.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
     range(inputs.template data<T>() + begin..., y.data<T>() + begin, end - begin);
   });
@@ -78,7 +79,7 @@ void cast(const Tensor& x, const Tensor& y, Stream stream) {
 
 template <>
 void cast<Backend::cpu>(const Tensor& x, const Tensor& y, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "cast");
+  const TraceRange range = cpu::kernel_range(stream, "cast", x, y);
   visit_float(x.dtype(), [&]<class From>() {
     visit_float(y.dtype(), [&]<class To>() {
       auto* const convert = cpu::select(stream, avx2::cast_range<From, To>, avx512::cast_range<From, To>);

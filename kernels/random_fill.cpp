@@ -2,6 +2,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 #include "runtime/logistic_quantile.h"
 
@@ -16,7 +17,7 @@ void check_filled(const Check& check, const Tensor& y) {
 /// y[i] = draw(begin + i)
 template <class Draw>
 void fill_by_index(const char* name, const Tensor& y, int64_t begin, Stream stream, const Draw& draw) {
-  TraceRange range(engine_of(stream).trace, name);
+  const TraceRange range = cpu::kernel_range(stream, name, y);
   float* const values = y.data<float>();
   cpu::parallel_for(stream, y.count(), cpu::kTaskElements, [&](int64_t first, int64_t end) {
     for (int64_t i = first; i < end; ++i) values[i] = draw(static_cast<uint64_t>(begin + i));

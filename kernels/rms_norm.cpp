@@ -5,6 +5,7 @@
 #include "kernels/backend.h"
 #include "kernels/check.h"
 #include "kernels/cpu/column_sums.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 namespace tessera::kernels {
@@ -53,7 +54,7 @@ template <>
 void rms_norm_forward<Backend::cpu>(const Tensor& x, const Tensor& weight, const Tensor& residual,
                                     const Tensor& y, const Tensor& inverse_rms, float epsilon,
                                     Stream stream) {
-  TraceRange range(engine_of(stream).trace, "rms_norm_forward");
+  const TraceRange range = cpu::kernel_range(stream, "rms_norm_forward", x, residual, y, inverse_rms);
   const int64_t rows = x.shape()[0], cols = x.shape()[1];
   visit_float(x.dtype(), [&]<class T>() {
     const RmsNormForward<T> arguments{
@@ -85,7 +86,7 @@ template <>
 void rms_norm_backward<Backend::cpu>(const Tensor& x, const Tensor& weight, const Tensor& inverse_rms,
                                      const Tensor& dy, const Tensor& dx, const Tensor& dweight,
                                      Stream stream) {
-  TraceRange range(engine_of(stream).trace, "rms_norm_backward");
+  const TraceRange range = cpu::kernel_range(stream, "rms_norm_backward", x, dy, dx, inverse_rms);
   const int64_t rows = x.shape()[0], cols = x.shape()[1];
   visit_float(x.dtype(), [&]<class T>() {
     const RmsNormBackward<T> arguments{x.data<T>(),  weight.data<T>(), inverse_rms.data<float>(),

@@ -7,6 +7,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/rope_frequencies.h"
 
@@ -42,7 +43,7 @@ void check_rope(const Check& check, const Tensor& x, const Tensor& positions, co
 
 void rotate(const char* op, const Tensor& x, const Tensor& positions, const Tensor& y, double base,
             double direction, Stream stream) {
-  TraceRange range(engine_of(stream).trace, op);
+  const TraceRange range = cpu::kernel_range(stream, op, x, y, positions);
   const int64_t rows = x.shape()[0], heads = x.shape()[1], head_dim = x.shape()[2];
   const std::span<const int32_t> all = positions.values<int32_t>();
   const auto wrong = std::find_if(all.begin(), all.end(), [](int32_t position) { return position < 0; });

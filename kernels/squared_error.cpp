@@ -2,6 +2,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 #define TESSERA_KERNELS "kernels/cpu/squared_error.inc"
@@ -21,7 +22,7 @@ void squared_error_forward(const Tensor& x, const Tensor& target, const Tensor& 
 template <>
 void squared_error_forward<Backend::cpu>(const Tensor& x, const Tensor& target, const Tensor& by_row,
                                          Stream stream) {
-  TraceRange range(engine_of(stream).trace, "squared_error_forward");
+  const TraceRange range = cpu::kernel_range(stream, "squared_error_forward", x, target, by_row);
   const int64_t rows = x.shape()[0], cols = x.shape()[1];
   auto* const sum = cpu::select(stream, avx2::squared_error_row, avx512::squared_error_row);
   const float *const from = x.data<float>(), *const truth = target.data<float>();
@@ -43,7 +44,8 @@ void squared_error_backward(const SquaredErrorBackward& tensors, float scale, St
 
 template <>
 void squared_error_backward<Backend::cpu>(const SquaredErrorBackward& tensors, float scale, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "squared_error_backward");
+  const TraceRange range =
+      cpu::kernel_range(stream, "squared_error_backward", tensors.x, tensors.target, tensors.dx);
   auto* const gradient = cpu::select(stream, avx2::squared_error_gradient, avx512::squared_error_gradient);
   const float *const x = tensors.x.data<float>(), *const target = tensors.target.data<float>();
   const float factor = 2 * scale * tensors.dtotal.data<float>()[0];

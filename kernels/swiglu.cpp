@@ -2,6 +2,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/check.h"
+#include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
 
 #define TESSERA_KERNELS "kernels/cpu/swiglu.inc"
@@ -19,7 +20,7 @@ void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& y, Strea
 
 template <>
 void swiglu_forward<Backend::cpu>(const Tensor& gate, const Tensor& up, const Tensor& y, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "swiglu_forward");
+  const TraceRange range = cpu::kernel_range(stream, "swiglu_forward", gate, up, y);
   visit_float(gate.dtype(), [&]<class T>() {
     auto* const forward = cpu::select(stream, avx2::swiglu_forward_range<T>, avx512::swiglu_forward_range<T>);
     cpu::parallel_for(stream, gate.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
@@ -42,7 +43,7 @@ void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& dy, con
 template <>
 void swiglu_backward<Backend::cpu>(const Tensor& gate, const Tensor& up, const Tensor& dy,
                                    const Tensor& dgate, const Tensor& dup, Stream stream) {
-  TraceRange range(engine_of(stream).trace, "swiglu_backward");
+  const TraceRange range = cpu::kernel_range(stream, "swiglu_backward", gate, up, dy, dgate, dup);
   visit_float(gate.dtype(), [&]<class T>() {
     auto* const backward =
         cpu::select(stream, avx2::swiglu_backward_range<T>, avx512::swiglu_backward_range<T>);

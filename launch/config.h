@@ -83,7 +83,8 @@ struct Config {
         Field{"compute", compute,
               "one of f32|bf16: dtype of activations and of the gathered parameters; masters are f32"},
         Field{"isa", isa,
-              "one of auto|avx2|avx512|amx: instruction-set level; auto = the least over all ranks"},
+              "one of auto|avx2|avx512|avx512_bf16|amx: instruction-set level; auto = the least over all "
+              "ranks"},
         Field{"threads", threads, "compute threads of a rank; 0 = cores / ranks on this machine", 0, 1024},
         Field{"thread_ranks", thread_ranks, "without mpirun: ranks as threads of this process", 1, 256},
         Field{"reshard_after_forward", reshard_after_forward,

@@ -66,7 +66,8 @@ struct ImageTokenizerConfig {
             "renames it to damaged_step_N and takes the one before"},
         Field{"device", device, "one of cpu|cuda: where the model lives; cuda takes one GPU per rank"},
         Field{"isa", isa,
-              "one of auto|avx2|avx512|amx: instruction-set level; auto = the least over all ranks"},
+              "one of auto|avx2|avx512|avx512_bf16|amx: instruction-set level; auto = the least over all "
+              "ranks"},
         Field{"threads", threads, "compute threads of a rank; 0 = cores / ranks on this machine", 0, 1024},
         Field{"thread_ranks", thread_ranks, "without mpirun: ranks as threads of this process", 1, 256},
         Field{"micro_batches", micro_batches,

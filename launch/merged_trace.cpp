@@ -100,7 +100,9 @@ void MergedTrace::add(const TraceFile& trace) {
     const bool is_step = range.name == "step";
     if (is_step) steps.push_back(range);
     add_range(range, header.rank, is_step ? kSteps : kTraining,
-              is_step ? str("\"number\":", range.number) : "");
+              is_step            ? str("\"number\":", range.number)
+              : range.bytes >= 0 ? str("\"bytes\":", range.bytes)
+                                 : "");
   }
   for (const RecordedRange& range : on_track(trace, Track::loader))
     add_range(range, header.rank, kLoader, "");

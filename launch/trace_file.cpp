@@ -34,9 +34,11 @@ struct HeaderJson {
 };
 
 struct ArgumentsJson {
-  int64_t number = -1;
+  int64_t number = -1, bytes = -1;
 
-  auto fields() { return std::tuple{Field{"number", number, "", 0, kMostNs}}; }
+  auto fields() {
+    return std::tuple{Field{"number", number, "", 0, kMostNs}, Field{"bytes", bytes, "", 0, 9e15}};
+  }
 };
 
 struct EventJson {
@@ -68,8 +70,12 @@ T strictly(const Json& json, const std::string& where, std::initializer_list<con
 RecordedRange range_of(const Json& json, const std::string& where, TraceFile& trace) {
   const auto event = strictly<EventJson>(json, where, {"name", "ph", "pid", "tid", "ts", "dur"});
   const int64_t begin = std::llround(event.ts * 1e3);
-  return {*trace.names.insert(event.name).first, begin, begin + std::llround(event.dur * 1e3),
-          event.args.number, static_cast<Track>(event.tid)};
+  return {*trace.names.insert(event.name).first,
+          begin,
+          begin + std::llround(event.dur * 1e3),
+          event.args.number,
+          event.args.bytes,
+          static_cast<Track>(event.tid)};
 }
 
 TraceHeader header_of(const HeaderJson& json, const std::string& where) {

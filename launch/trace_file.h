@@ -12,7 +12,7 @@ namespace tessera {
 
 struct RecordedRange {
   std::string_view name;  ///< in TraceFile::names
-  int64_t begin_ns, end_ns, number;
+  int64_t begin_ns, end_ns, number, bytes;
   Track track;
 };
 

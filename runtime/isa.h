@@ -7,17 +7,21 @@
 namespace tessera {
 
 enum class Isa : int {
-  avx2,    ///< x86-64-v3: what every build needs
-  avx512,  ///< x86-64-v4
-  amx,     ///< x86-64-v4 with AMX tiles: bf16 matrix products run on bf16 operands
+  avx2,         ///< x86-64-v3: what every build needs
+  avx512,       ///< x86-64-v4
+  avx512_bf16,  ///< with products of bf16 pairs: bf16 matrix products run on bf16 operands
+  amx,          ///< x86-64-v4 with AMX tiles: bf16 matrix products run on bf16 operands
 };
 
-/// The highest level this processor and operating system support.
+/// Whether this processor and operating system can run a level.
+bool supports(Isa isa);
+
+/// The fastest level that they support.  avx512_bf16 is not it where its products are slower than those of f32 (Intel).
 Isa detect_isa();
 
 const char* name_of(Isa isa);
 
-/// "avx2", "avx512", "amx" or "auto" (= detect_isa()).  Throws Error for other names and for a level the processor lacks.
+/// "avx2", "avx512", "avx512_bf16", "amx" or "auto" (= detect_isa()).  Throws Error for other names and for a level the processor lacks.
 Isa parse_isa(const std::string& name);
 
 }  // namespace tessera

@@ -1,5 +1,6 @@
 #include "runtime/trace.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
@@ -15,9 +16,10 @@ int64_t Trace::now_ns() {
       .count();
 }
 
-void Trace::record(const char* name, int64_t begin_ns, int64_t end_ns, Track track, int64_t number) {
+void Trace::record(const char* name, int64_t begin_ns, int64_t end_ns, Track track, int64_t number,
+                   int64_t bytes) {
   std::lock_guard hold(lock_);
-  events_[static_cast<size_t>(recorded_++ % kCapacity)] = {name, begin_ns, end_ns, number, track};
+  events_[static_cast<size_t>(recorded_++ % kCapacity)] = {name, begin_ns, end_ns, number, bytes, track};
 }
 
 const char* Trace::keep(const std::string& name) {
@@ -25,12 +27,22 @@ const char* Trace::keep(const std::string& name) {
   return kept_.insert(name).first->c_str();
 }
 
-std::map<std::string, int64_t> Trace::totals() const {
+std::map<std::string, RangeTotal> Trace::totals(Track track) const {
   std::lock_guard hold(lock_);
-  std::map<std::string, int64_t> totals;
+  std::map<std::string, RangeTotal> totals;
+  std::vector<const Event*> ended;  // those that no later range has been found to contain
   for (int64_t i = oldest(); i < recorded_; ++i) {
     const Event& event = events_[static_cast<size_t>(i % kCapacity)];
-    totals[event.name] += event.end_ns - event.begin_ns;
+    if (event.track != track) continue;
+    int64_t inside = 0;
+    for (; !ended.empty() && ended.back()->begin_ns >= event.begin_ns; ended.pop_back())
+      inside += ended.back()->end_ns - ended.back()->begin_ns;
+    ended.push_back(&event);
+    RangeTotal& total = totals[event.name];
+    total.ns += event.end_ns - event.begin_ns;
+    total.own_ns += event.end_ns - event.begin_ns - inside;
+    ++total.calls;
+    total.bytes += std::max<int64_t>(0, event.bytes);
   }
   return totals;
 }
@@ -55,6 +67,7 @@ void Trace::write(const std::string& path, const TraceHeader& header) const {
                  ",\"ph\":\"X\",\"pid\":", header.rank, ",\"tid\":", static_cast<int>(event.track), ",",
                  times);
       if (event.number >= 0) out << str(",\"args\":{\"number\":", event.number, "}");
+      if (event.bytes >= 0) out << str(",\"args\":{\"bytes\":", event.bytes, "}");
       out << "}";
     }
     out << "\n]}\n";

@@ -28,6 +28,12 @@ struct TraceHeader {
   std::vector<ClockPoint> clock{};
 };
 
+/// All ranges of one name.
+struct RangeTotal {
+  int64_t ns = 0, own_ns = 0;  ///< with and without the ranges inside of them
+  int64_t bytes = 0, calls = 0;
+};
+
 class Trace {
  public:
   static constexpr int64_t kCapacity = 1 << 18;  ///< events kept; older ones are overwritten
@@ -36,13 +42,14 @@ class Trace {
   void start() { events_.resize(static_cast<size_t>(kCapacity)); }
   bool running() const { return !events_.empty(); }
 
-  /// name must outlive the trace (a literal, or of keep()).  number: of a step; -1 for none.  From any thread of the rank.
+  /// name must outlive the trace (a literal, or of keep()).  number: of a step; bytes: what a kernel reads and writes at
+  /// least; -1 for none.  From any thread of the rank.
   void record(const char* name, int64_t begin_ns, int64_t end_ns, Track track = Track::compute,
-              int64_t number = -1);
+              int64_t number = -1, int64_t bytes = -1);
   /// name for record(), which then need not outlive the trace.  For a bounded number of names.
   const char* keep(const std::string& name);
-  /// Nanoseconds by name, of the ranges that are still kept.
-  std::map<std::string, int64_t> totals() const;
+  /// By name, of the ranges of a track that are still kept.
+  std::map<std::string, RangeTotal> totals(Track track = Track::compute) const;
   /// The header and how many ranges were overwritten under "tessera", then one "complete" event per range in the order of
   /// their ends; process id = rank, thread id = track.  As replace_file does (runtime/replace_file.h).
   void write(const std::string& path, const TraceHeader& header) const;
@@ -52,7 +59,7 @@ class Trace {
  private:
   struct Event {
     const char* name;
-    int64_t begin_ns, end_ns, number;
+    int64_t begin_ns, end_ns, number, bytes;
     Track track;
   };
   int64_t oldest() const { return std::max<int64_t>(0, recorded_ - kCapacity); }
@@ -66,14 +73,16 @@ class Trace {
 /// Records its own lifetime.
 class [[nodiscard]] TraceRange {
  public:
-  TraceRange(Trace& trace, const char* name, Track track = Track::compute, int64_t number = -1)
+  TraceRange(Trace& trace, const char* name, Track track = Track::compute, int64_t number = -1,
+             int64_t bytes = -1)
       : trace_(trace),
         name_(name),
         begin_ns_(trace.running() ? Trace::now_ns() : 0),
         number_(number),
+        bytes_(bytes),
         track_(track) {}
   ~TraceRange() {
-    if (begin_ns_) trace_.record(name_, begin_ns_, Trace::now_ns(), track_, number_);
+    if (begin_ns_) trace_.record(name_, begin_ns_, Trace::now_ns(), track_, number_, bytes_);
   }
   TraceRange(const TraceRange&) = delete;
   TraceRange& operator=(const TraceRange&) = delete;
@@ -81,7 +90,7 @@ class [[nodiscard]] TraceRange {
  private:
   Trace& trace_;
   const char* name_;
-  int64_t begin_ns_, number_;
+  int64_t begin_ns_, number_, bytes_;
   Track track_;
 };
 

@@ -1,4 +1,5 @@
-// Compiles one file of kernels once per instruction-set level, into the namespaces avx2 and avx512.
+// Compiles one file of kernels once per instruction-set level, into the namespaces avx2 and avx512, and, when
+// TESSERA_KERNELS_OF_BF16_PAIRS is defined before, avx512_bf16.
 //
 //   #define TESSERA_KERNELS "kernels/cpu/rms_norm.inc"
 //   #include "kernels/cpu/each_isa.h"
@@ -37,8 +38,23 @@ namespace {
 #include TESSERA_KERNELS
 }  // namespace
 }  // namespace tessera::kernels::avx512
-#undef TESSERA_ISA_LANES_PER_REGISTER
 #pragma GCC pop_options
+
+#ifdef TESSERA_KERNELS_OF_BF16_PAIRS
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prefer-vector-width=512")
+#define TESSERA_ISA_BF16_PAIRS
+namespace tessera::kernels::avx512_bf16 {
+namespace {
+#include "kernels/cpu/vector.inc"
+#include TESSERA_KERNELS
+}  // namespace
+}  // namespace tessera::kernels::avx512_bf16
+#undef TESSERA_ISA_BF16_PAIRS
+#undef TESSERA_KERNELS_OF_BF16_PAIRS
+#pragma GCC pop_options
+#endif
+#undef TESSERA_ISA_LANES_PER_REGISTER
 #pragma GCC diagnostic pop
 
 #undef TESSERA_KERNELS

@@ -17,13 +17,17 @@ namespace {
 
 constexpr DType kFloats[] = {DType::f32, DType::bf16};
 
-/// Products of bf16 operands need AMX to be fast, but AVX512_BF16 is enough to run them.
-bool runs_bf16_products() { return detect_isa() == Isa::amx || __builtin_cpu_supports("avx512bf16"); }
+/// Levels that multiply bf16.  AMX makes oneDNN's products fast, but AVX512_BF16 is enough to run them.
+std::vector<Isa> bf16_levels() {
+  std::vector<Isa> levels;
+  if (supports(Isa::avx512_bf16)) levels.push_back(Isa::avx512_bf16);
+  if (supports(Isa::avx512_bf16) || supports(Isa::amx)) levels.push_back(Isa::amx);
+  return levels;
+}
 
-/// Also the level that multiplies bf16, where the processor can.
 std::vector<Isa> all_levels() {
   std::vector<Isa> levels = vector_levels();
-  if (runs_bf16_products()) levels.push_back(Isa::amx);
+  for (Isa isa : bf16_levels()) levels.push_back(isa);
   return levels;
 }
 
@@ -122,7 +126,7 @@ int64_t wrong_elements(const Problem& problem) {
 }
 
 TEST(Matmul, MatchesDoublePrecision) {
-  CpuEngine engine(2);
+  CpuEngine engine(2, vector_levels().back());
   for (const Sizes& sizes : kSizes)
     for (DType rows_dtype : kFloats)
       for (DType weight_dtype : kFloats)
@@ -261,56 +265,95 @@ int64_t threads_of_this_process() {
   return count;
 }
 
-TEST(Bf16Matmul, MatchesDoublePrecision) {
-  if (!runs_bf16_products()) GTEST_SKIP() << "the processor has neither AMX nor AVX512_BF16";
-  CpuEngine engine(2, Isa::amx);
-  for (const Sizes& sizes : kSizes)
-    for (DType out_dtype : kFloats) {
-      const Problem problem(sizes.offsets, sizes.in, sizes.out, DType::bf16, DType::bf16, out_dtype,
-                            engine.stream());
-      problem.run();
-      EXPECT_EQ(wrong_elements(problem), 0) << "rows to " << sizes.offsets.back() << ", in " << sizes.in
-                                            << ", out " << sizes.out << " -> " << out_dtype;
-    }
+class Bf16Matmul : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (bf16_levels().empty()) GTEST_SKIP() << "the processor has neither AMX nor AVX512_BF16";
+  }
+};
+
+TEST_F(Bf16Matmul, MatchesDoublePrecision) {
+  for (Isa isa : bf16_levels()) {
+    CpuEngine engine(2, isa);
+    for (const Sizes& sizes : kSizes)
+      for (DType out_dtype : kFloats) {
+        const Problem problem(sizes.offsets, sizes.in, sizes.out, DType::bf16, DType::bf16, out_dtype,
+                              engine.stream());
+        problem.run();
+        EXPECT_EQ(wrong_elements(problem), 0)
+            << name_of(isa) << ", rows to " << sizes.offsets.back() << ", in " << sizes.in << ", out "
+            << sizes.out << " -> " << out_dtype;
+      }
+  }
+}
+
+TEST_F(Bf16Matmul, EveryElementIsOneChainOfPairs) {
+  if (!supports(Isa::avx512_bf16)) GTEST_SKIP() << "the processor has no AVX512_BF16";
+  for (int threads : {1, 2}) {
+    CpuEngine engine(threads, Isa::avx512_bf16);
+    for (const Sizes& sizes : kSizes)
+      for (DType dtype : kFloats) {
+        const Problem problem(sizes.offsets, sizes.in, sizes.out, DType::bf16, DType::bf16, dtype,
+                              engine.stream());
+        problem.run();
+        int64_t wrong = 0;
+        for_each_element(problem,
+                         [&](const std::string& name, double got, const auto& left, const auto& right) {
+                           float sum = 0;
+                           const auto add = [&](size_t i) {
+                             if (i < left.size()) sum = std::fma(float(left[i]), float(right[i]), sum);
+                           };
+                           for (size_t i = 0; i < left.size(); i += 2) add(i + 1), add(i);
+                           if (name != "dweight" && dtype == DType::bf16) sum = float(bf16(sum));
+                           if (got != sum) ++wrong;
+                         });
+        EXPECT_EQ(wrong, 0) << "threads " << threads << ", rows to " << sizes.offsets.back() << ", in "
+                            << sizes.in << ", out " << sizes.out << " " << dtype;
+      }
+  }
 }
 
 // 700 rows and 1100 columns: several chunks, blocks and panels of each product.
-TEST(Bf16Matmul, RoundsTheOtherOperandAndIgnoresThreads) {
-  if (!runs_bf16_products()) GTEST_SKIP() << "the processor has neither AMX nor AVX512_BF16";
+TEST_F(Bf16Matmul, RoundsTheOtherOperandAndIgnoresThreads) {
   const std::vector<int64_t> offsets = {0, 250, 250, 260, 700};
-  CpuEngine first(1, Isa::amx);
-  Problem expected(offsets, 90, 1100, DType::f32, DType::bf16, DType::f32, first.stream());
-  expected.dy = rounded(expected.dy);
-  expected.x = rounded(expected.x);
-  expected.run();
-  for (int threads : {1, 2, 3}) {
-    CpuEngine engine(threads, Isa::amx);
-    Problem problem(offsets, 90, 1100, DType::f32, DType::bf16, DType::f32, engine.stream());
-    const int64_t before = threads_of_this_process();
-    matmul_forward(problem.x, problem.weight, problem.y, offsets, engine.stream());
-    matmul_backward_input(problem.dy, problem.weight, problem.dx, offsets, engine.stream());
-    matmul_backward_weight(problem.dy, rounded(problem.x), problem.dweight, offsets, engine.stream());
-    EXPECT_EQ(threads_of_this_process(), before) << "oneDNN started threads of its own";
-    EXPECT_TRUE(same_bits(problem.y, expected.y)) << "threads " << threads;
-    EXPECT_TRUE(same_bits(problem.dx, expected.dx)) << "threads " << threads;
-    EXPECT_TRUE(same_bits(problem.dweight, expected.dweight)) << "threads " << threads;
+  for (Isa isa : bf16_levels()) {
+    CpuEngine first(1, isa);
+    Problem expected(offsets, 90, 1100, DType::f32, DType::bf16, DType::f32, first.stream());
+    expected.dy = rounded(expected.dy);
+    expected.x = rounded(expected.x);
+    expected.run();
+    for (int threads : {1, 2, 3}) {
+      SCOPED_TRACE(str(name_of(isa), ", threads ", threads));
+      CpuEngine engine(threads, isa);
+      Problem problem(offsets, 90, 1100, DType::f32, DType::bf16, DType::f32, engine.stream());
+      const int64_t before = threads_of_this_process();
+      matmul_forward(problem.x, problem.weight, problem.y, offsets, engine.stream());
+      matmul_backward_input(problem.dy, problem.weight, problem.dx, offsets, engine.stream());
+      matmul_backward_weight(problem.dy, rounded(problem.x), problem.dweight, offsets, engine.stream());
+      EXPECT_EQ(threads_of_this_process(), before) << "oneDNN started threads of its own";
+      EXPECT_TRUE(same_bits(problem.y, expected.y));
+      EXPECT_TRUE(same_bits(problem.dx, expected.dx));
+      EXPECT_TRUE(same_bits(problem.dweight, expected.dweight));
+    }
   }
 }
 
 // The gradient of the weight sums over rows, so its bits depend on them; they may not depend on the other columns.
-TEST(Bf16Matmul, WeightGradientsDoNotDependOnTheirNumber) {
-  if (!runs_bf16_products()) GTEST_SKIP() << "the processor has neither AMX nor AVX512_BF16";
-  CpuEngine engine(2, Isa::amx);
+TEST_F(Bf16Matmul, WeightGradientsDoNotDependOnTheirNumber) {
   constexpr int64_t kRows = 300, kIn = 40, kOut = 130;
-  const Problem whole({0, kRows}, kIn, kOut, DType::bf16, DType::bf16, DType::f32, engine.stream());
-  whole.run();
-  for (int64_t out : {1, 63, 64, 65, 129}) {
-    const Tensor dy = Tensor::empty({kRows, out}, DType::bf16, engine.stream());
-    for (int64_t r = 0; r < kRows; ++r)
-      for (int64_t n = 0; n < out; ++n) dy.data<bf16>()[r * out + n] = whole.dy.data<bf16>()[r * kOut + n];
-    const Tensor dweight = Tensor::empty({out, kIn}, DType::f32, engine.stream());
-    matmul_backward_weight(dy, whole.x, dweight, whole.offsets, engine.stream());
-    EXPECT_TRUE(same_bits(dweight, whole.dweight.slice(0, {out, kIn}))) << out << " columns";
+  for (Isa isa : bf16_levels()) {
+    CpuEngine engine(2, isa);
+    const Problem whole({0, kRows}, kIn, kOut, DType::bf16, DType::bf16, DType::f32, engine.stream());
+    whole.run();
+    for (int64_t out : {1, 63, 64, 65, 129}) {
+      const Tensor dy = Tensor::empty({kRows, out}, DType::bf16, engine.stream());
+      for (int64_t r = 0; r < kRows; ++r)
+        for (int64_t n = 0; n < out; ++n) dy.data<bf16>()[r * out + n] = whole.dy.data<bf16>()[r * kOut + n];
+      const Tensor dweight = Tensor::empty({out, kIn}, DType::f32, engine.stream());
+      matmul_backward_weight(dy, whole.x, dweight, whole.offsets, engine.stream());
+      EXPECT_TRUE(same_bits(dweight, whole.dweight.slice(0, {out, kIn})))
+          << name_of(isa) << ", " << out << " columns";
+    }
   }
 }
 

@@ -35,7 +35,7 @@ TEST_F(CliTest, RefusesSettings) {
       {{"steps"}, {"expected key=value, got \"steps\""}},
       {{"=3"}, {"expected key=value, got \"=3\""}},
       {{"steps.more=3"}, {"steps.more", "steps is not an object"}},
-      {{"isa=neon"}, {"isa must be one of auto|avx2|avx512|amx, got \"neon\""}},
+      {{"isa=neon"}, {"isa must be one of auto|avx2|avx512|avx512_bf16|amx, got \"neon\""}},
       {{"model.heads=3"}, {"model.heads", "16 / 3"}},
       {{"model.feed_forward=[\"2t1x\"]"}, {"model.feed_forward", "2t1x"}},
       {{"loader.mixed_units=0", "loader.text_units=0"}, {"at least one unit, got 0 mixed and 0 text"}}};

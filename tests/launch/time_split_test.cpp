@@ -17,7 +17,7 @@ TraceFile trace_of_ranges(const std::vector<RecordedRange>& ranges, int64_t lost
 
 RecordedRange range(const char* name, int64_t begin, int64_t end, Track track = Track::compute,
                     int64_t number = -1) {
-  return {name, begin, end, number, track};
+  return {name, begin, end, number, -1, track};
 }
 RecordedRange step(int64_t number, int64_t begin, int64_t end) {
   return range("step", begin, end, Track::compute, number);

@@ -64,6 +64,7 @@ TEST(Config, ShipsEveryClassAndKind) {
   for (const char* size : {"moma_90m_", "moma_435m_", "moma_1.4b_", "cpu_tiny_", "cpu_small_", "cpu_large_"})
     for (const char* kind : {"dense", "1t1i", "4t4i", "moe_8x"})
       EXPECT_TRUE(std::binary_search(names.begin(), names.end(), std::string(size) + kind)) << size << kind;
+  EXPECT_TRUE(std::binary_search(names.begin(), names.end(), "cpu_large_mod_4t4i"));
   for (const char* size : {"moma_90m_", "moma_435m_", "moma_1.4b_", "cpu_tiny_", "cpu_small_"})
     for (const char* kind : {"mod_1t1i", "mod_4t4i"})
       EXPECT_TRUE(std::binary_search(names.begin(), names.end(), std::string(size) + kind)) << size << kind;

@@ -53,7 +53,7 @@ TEST_F(TraceTest, WritesTimesInMicrosecondsAndTheHeader) {
 TEST_F(TraceTest, KeepsTheLastRangesAndSaysHowManyItLost) {
   trace_.start();
   for (int64_t i = 0; i < Trace::kCapacity + 3; ++i) trace_.record("range", i * 1000, i * 1000 + 1);
-  EXPECT_EQ(trace_.totals().at("range"), Trace::kCapacity);
+  EXPECT_EQ(trace_.totals().at("range").ns, Trace::kCapacity);
   const Json json = written();
   EXPECT_EQ(json["tessera"]["lost"], 3);
   EXPECT_EQ(std::ssize(json["traceEvents"]), Trace::kCapacity);
@@ -70,8 +70,28 @@ TEST_F(TraceTest, ThreadsRecordAtOnce) {
   std::thread other(record, "read_batch", Track::loader);
   record("matmul", Track::compute);
   other.join();
-  EXPECT_EQ(trace_.totals(),
-            (std::map<std::string, int64_t>{{"matmul", 2 * kRanges}, {"read_batch", 2 * kRanges}}));
+  EXPECT_EQ(trace_.totals().size(), 1u);
+  EXPECT_EQ(trace_.totals().at("matmul").ns, 2 * kRanges);
+  EXPECT_EQ(trace_.totals(Track::loader).at("read_batch").ns, 2 * kRanges);
+}
+
+TEST_F(TraceTest, OwnTimeIsThatOfNoRangeInside) {
+  trace_.start();
+  trace_.record("add", 110, 120, Track::compute, -1, 48);
+  trace_.record("add", 130, 150, Track::compute, -1, 12);
+  trace_.record("read_batch", 105, 160, Track::loader);
+  trace_.record("gather", 105, 155);
+  trace_.record("add", 160, 161);
+  trace_.record("step", 100, 200, Track::compute, 3);
+  const auto totals = trace_.totals();
+  EXPECT_EQ(totals.at("add").ns, 31);
+  EXPECT_EQ(totals.at("add").own_ns, 31);
+  EXPECT_EQ(totals.at("add").bytes, 60);
+  EXPECT_EQ(totals.at("gather").ns, 50);
+  EXPECT_EQ(totals.at("gather").own_ns, 20);
+  EXPECT_EQ(totals.at("step").own_ns, 49);
+  EXPECT_FALSE(totals.contains("read_batch"));
+  EXPECT_EQ(trace_.totals(Track::loader).at("read_batch").own_ns, 55);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "kernels/cpu/f32_matmul.h"
+#include "kernels/cpu/vector_matmul.h"
 
 #include <algorithm>
 #include <array>
@@ -10,15 +10,17 @@
 namespace tessera::kernels::cpu {
 namespace {
 
-// Sizes in floats of what multiply_tile() packs.  A block of B, kDepth x kMostColumns, takes half of a 1 MiB L2; a
-// panel of A, up to 14 rows of it, half of a 32 KiB L1.
+// Sizes in words of 32 bits of what multiply_tile() packs.  The panels of a tile, up to 14 rows of A each, take half of a 1 MiB L2; a
+// panel takes half of a 32 KiB L1, and so does half of a strip.
 constexpr int64_t kDepth = 256;
-constexpr int64_t kMostColumns = 512;
-constexpr int64_t kMostRows = 1024;
+constexpr int64_t kMostRows = 512;
+constexpr int64_t kMostColumns = 2048;
 constexpr int64_t kPanelStride =
     kDepth + 16;  // no power of two: rows of a panel fall on different cache sets
 constexpr int64_t kPanelFloats = 16 * kPanelStride;
-constexpr int64_t kBlockFloats = kDepth * kMostColumns;
+constexpr int64_t kStripFloats = 32 * kDepth;
+constexpr int64_t kRegisterFloats = 16 * 32;
+constexpr int64_t kNarrowestPanel = 6;  // rows of a panel at Isa::avx2
 
 // Enough tiles a thread that the last one to finish is not long alone; narrower or shorter ones would pack too often.
 constexpr int64_t kTilesPerThread = 8;
@@ -69,23 +71,44 @@ TileSize tile_size(std::span<const Product> products, int threads) {
 }  // namespace
 }  // namespace tessera::kernels::cpu
 
-#define TESSERA_KERNELS "kernels/cpu/f32_matmul.inc"
+#define TESSERA_KERNELS "kernels/cpu/vector_matmul.inc"
+#define TESSERA_KERNELS_OF_BF16_PAIRS
 #include "kernels/cpu/each_isa.h"
 
 namespace tessera::kernels::cpu {
+namespace {
 
-void multiply_f32(std::span<const Product> products, Stream stream) {
+using MultiplyTile = void(const Product&, const Tile&, float* scratch);
+
+void multiply(std::span<const Product> products, MultiplyTile* multiply_tile, Stream stream) {
   const int threads = engine_of(stream).pool.threads();
   const TileSize size = tile_size(products, threads);
-  const int64_t scratch_floats = kPanelFloats + kBlockFloats + size.rows * size.columns;
+  const bool waits =
+      std::ranges::any_of(products, [](const Product& product) {  // unrounded, for another block
+        return product.c.dtype == DType::bf16 && product.k > kDepth;
+      });
+  const int64_t scratch_floats = kStripFloats + kRegisterFloats +
+                                 parts(size.rows, kNarrowestPanel) * kPanelFloats +
+                                 (waits ? size.rows * size.columns : 0);
   const Tensor scratch = Tensor::empty({threads, scratch_floats}, DType::f32, stream);
-  auto* const multiply_tile = select(stream, avx2::multiply_tile, avx512::multiply_tile);
   for_each_part(
       products, stream, [&](const Product& product) { return size.tiles(product); },
       [&](size_t index, int64_t part, int worker) {
         const Product& product = products[index];
         multiply_tile(product, size.tile(product, part), scratch.data<float>() + worker * scratch_floats);
       });
+}
+
+}  // namespace
+
+void multiply_f32(std::span<const Product> products, Stream stream) {
+  multiply(products,
+           select(stream, avx2::multiply_tile<avx2::F32Terms>, avx512::multiply_tile<avx512::F32Terms>),
+           stream);
+}
+
+void multiply_bf16_pairs(std::span<const Product> products, Stream stream) {
+  multiply(products, avx512_bf16::multiply_tile<avx512_bf16::Bf16Pairs>, stream);
 }
 
 }  // namespace tessera::kernels::cpu

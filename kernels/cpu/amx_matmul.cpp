@@ -1,4 +1,4 @@
-#include "kernels/cpu/bf16_matmul.h"
+#include "kernels/cpu/amx_matmul.h"
 
 #include <omp.h>
 
@@ -256,7 +256,7 @@ class Multiplication {
 
 }  // namespace
 
-void multiply_bf16(std::span<const Product> products, Stream stream) {
+void multiply_amx(std::span<const Product> products, Stream stream) {
   try {
     const SingleThread single;  // compiled code differs by the number of threads as well
     Multiplication(products, stream).run();

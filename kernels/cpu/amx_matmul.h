@@ -16,6 +16,6 @@ namespace tessera::kernels::cpu {
 /// b of every product is bf16; an f32 a is rounded to bf16; c of a product with a transposed a is f32.  All products
 /// have the same n > 0, strides and dtypes, and the same k > 0 unless a is transposed.  Throws Error when oneDNN cannot
 /// do it.
-void multiply_bf16(std::span<const Product> products, Stream stream);
+void multiply_amx(std::span<const Product> products, Stream stream);
 
 }  // namespace tessera::kernels::cpu
