@@ -2,6 +2,7 @@
 
 BUILD := build/release
 RANKS := 2
+THREADS := 1
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
 .PHONY: demo test test-all check build bench sanitize verify-layouts verify-slurm verify-faults parallel-mutants format clean
@@ -48,7 +49,7 @@ verify-layouts: build ## every mesh of 1 to 8 ranks, processes and threads, give
 	$(BUILD)/launch_test --gtest_filter='VerifyLayouts*'
 
 step-profile: build ## the parts of a training step beside their floors, measured in the same process
-	$(BUILD)/step_profile $(BUILD)/step_profile_report
+	$(BUILD)/step_profile $(BUILD)/step_profile_report $(THREADS)
 
 scaling: build ## one rank against RANKS: throughput, exposed communication, bytes sent and memory beside their closed forms
 	mpirun --allow-run-as-root -n $(RANKS) --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 \

@@ -61,7 +61,9 @@ double norm_of(const Tensor& x) {
   const Tensor wide = x.dtype() == DType::f32 ? x : cast(x, DType::f32).value();
   const float largest = kernels::largest_magnitude(wide, stream);
   if (!(largest > 0) || std::isinf(largest)) return largest;
-  return largest * std::sqrt(static_cast<double>(kernels::scaled_squares(wide, largest, stream)) * 0x1p-52);
+  const int exponent = std::ilogb(largest) + 1;
+  const auto squares = static_cast<double>(kernels::scaled_squares(wide, exponent, stream));
+  return std::ldexp(std::sqrt(squares * 0x1p-52), exponent);
 }
 
 }  // namespace tessera

@@ -22,8 +22,10 @@ struct Parameter {
               ///< group is in use
   Tensor grad;  ///< f32, value's shape; set by the shard group, written by backward
   bool trained =
-      true;  ///< else a constant: nothing is recorded for its sake, and optimizers leave it as it is
-  bool has_grad = false;    ///< backward has written grad
+      true;           ///< else a constant: nothing is recorded for its sake, and optimizers leave it as it is
+  int uses = 0;       ///< as an input of recorded functions; the shard group starts the count
+  bool adds = false;  ///< grad holds a sum, to which the gradient of the parameter's only use is added
+  bool has_grad = false;    ///< backward has written grad, or added to it
   bool room_taken = false;  ///< a rule writes its gradient to grad, or has done so
   /// With experts dealt to ranks: itself again for the rows of a second, third, ... micro-batch, each with a gradient of its own,
   /// since the canonical sum adds gradients micro-batch by micro-batch.  Set by the shard group.
@@ -37,10 +39,15 @@ struct Parameter {
   /// Norm weights and biases are vectors and are not decayed.
   bool decays() const { return shape.rank() > 1; }
 
-  /// grad for the first rule that asks while nothing is in it, an empty handle for others.
-  Tensor take_room() { return has_grad || std::exchange(room_taken, true) ? Tensor() : grad; }
+  /// grad for the first rule that asks while no gradient is in it, an empty handle for others, and for those that cannot add where
+  /// one must.
+  Tensor take_room(bool can_add) {
+    if (has_grad || (adds && !can_add)) return Tensor();
+    return std::exchange(room_taken, true) ? Tensor() : grad;
+  }
 
-  /// Adds to grad, or sets it the first time; gradient may be grad itself then.  Throws Error when there is no room for it.
+  /// Adds to grad, or sets it the first time unless it holds a sum; gradient may be grad itself then.  Throws Error when there is
+  /// no room for it, and for a second gradient where one was added to a sum.
   void add_grad(const Tensor& gradient);
 
   /// The parameter as an input of differentiable functions.  Throws Error when it has no name (it is missing

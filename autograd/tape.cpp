@@ -9,9 +9,10 @@
 
 namespace tessera {
 
-Tensor GradientRoom::take() const {
-  const Tensor room = parameter_ ? parameter_->take_room() : Tensor();
-  return room ? room : Tensor::empty(shape_, DType::f32, stream_);
+GradientPlace GradientRoom::take(bool can_add) const {
+  const Tensor room = parameter_ ? parameter_->take_room(can_add) : Tensor();
+  if (room) return {room, parameter_->adds};
+  return {Tensor::empty(shape_, DType::f32, stream_), false};
 }
 
 Tape::Labels::Labels(const std::vector<std::string>& labels) {
@@ -38,8 +39,9 @@ Var Tape::track(Tensor value) {
   return var;
 }
 
-void Tape::check_owner(const char* name, const Var& input) const {
+void Tape::enter(const char* name, const Var& input) const {
   TESSERA_CHECK(!input.tracked() || input.tape_ == this, name, ": an input was recorded on another tape");
+  if (input.parameter_) ++input.parameter_->uses;
 }
 
 void Tape::book(const char* name, Cost cost, bool tracked) {
@@ -51,7 +53,7 @@ void Tape::book(const char* name, Cost cost, bool tracked) {
 Var Tape::record(const char* name, Tensor output, std::vector<Wrt> inputs, const Cost& cost) {
   Node node{.name = name};
   for (Wrt& wrt : inputs) {
-    check_owner(name, wrt.input);
+    enter(name, wrt.input);
     if (!wrt.input.tracked()) continue;
     node.inputs.push_back(wrt.input.slot_);
     node.rules.push_back(std::move(wrt.gradient));
@@ -69,7 +71,7 @@ Var Tape::record(const char* name, Tensor output, std::vector<Var> inputs, Joint
   Node node{.name = name, .joint = std::move(gradients)};
   bool tracked = false;
   for (const Var& input : inputs) {
-    check_owner(name, input);
+    enter(name, input);
     node.inputs.push_back(input.slot_);
     tracked |= input.tracked();
   }
@@ -83,7 +85,7 @@ Var Tape::record(const char* name, Tensor output, std::vector<Var> inputs, Joint
 
 std::vector<Var> Tape::record(const char* name, std::vector<Tensor> outputs, const Var& input,
                               SplitGradFn gradient) {
-  check_owner(name, input);
+  enter(name, input);
   if (!input.tracked()) return {outputs.begin(), outputs.end()};
   std::vector<Var> results;
   for (Tensor& output : outputs) results.push_back(track(std::move(output)));

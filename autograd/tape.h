@@ -40,6 +40,12 @@ class Var {
   Parameter* parameter_ = nullptr;  ///< whose leaf this is
 };
 
+/// Where a rule puts the f32 gradient of one of its inputs.
+struct GradientPlace {
+  Tensor at;       ///< uninitialised, or
+  bool adds_here;  ///< a sum that the gradient is to be added to
+};
+
 /// Where a rule writes the f32 gradient of one of its inputs, so that large gradients of parameters need no copy.
 class GradientRoom {
  public:
@@ -47,9 +53,13 @@ class GradientRoom {
       : shape_(input.shape()), stream_(input.stream()), parameter_(input.parameter_) {}
 
   /// Uninitialised.  The first time in a backward pass a parameter's place in its shard group, else new memory.
-  Tensor take() const;
+  Tensor take() const { return take(false).at; }
+  /// The same, for a rule that can also add to what a place holds.
+  GradientPlace take_or_add() const { return take(true); }
 
  private:
+  GradientPlace take(bool can_add) const;
+
   Shape shape_;
   Stream stream_;
   Parameter* parameter_;
@@ -164,7 +174,7 @@ class Tape {
   };
   Var track(Tensor value);
   void book(const char* name, Cost cost, bool tracked);
-  void check_owner(const char* name, const Var& input) const;
+  void enter(const char* name, const Var& input) const;  ///< an input of a recorded function
   void accumulate(int slot, Tensor gradient);
   void run(Node& node);
 

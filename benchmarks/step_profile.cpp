@@ -1,4 +1,4 @@
-// Where a step's time goes, part by part, beside the floor of each part: step_profile FOLDER [CONFIG ...]
+// Where a step's time goes, part by part, beside the floor of each part: step_profile FOLDER THREADS [CONFIG ...]
 //
 // Floors are measured in the same process, in turns with the steps:
 //   matrix products   every shape of the step at the best rate that our kernel, oneDNN or OpenBLAS reaches on it
@@ -8,10 +8,12 @@
 //   everything else   one read of inputs and one write of outputs, by the bytes that kernels leave in the trace, at the rate of
 //                     memcpy between arrays of 8 MiB, or of 64 MiB for kernels that move more than that at a time
 //   rest              nothing: host work between kernels, copies that no kernel does
-// A step's seconds are those of its thread on a core; the trace, which sees the wall, says how they are shared out.
+// The seconds of one thread are those on its core; the trace, which sees the wall, says how they are shared out.  With more threads
+// they are the wall's.
 //
 // FOLDER gets step_profile.jsonl, a line for each config and dtype, and step_profile.html.
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 
@@ -61,9 +63,9 @@ class Turns {
 /// One head's products in attention: queries by keys, and weights by values.
 class AttentionRate {
  public:
-  AttentionRate(int64_t length, int64_t head_dim, DType dtype)
-      : scores_({ProductForm::forward, length, head_dim, length, dtype, 1}),
-        values_({ProductForm::forward, length, length, head_dim, dtype, 1}),
+  AttentionRate(int64_t length, int64_t head_dim, DType dtype, int threads)
+      : scores_({ProductForm::forward, length, head_dim, length, dtype, threads}),
+        values_({ProductForm::forward, length, length, head_dim, dtype, threads}),
         flops_(4.0 * static_cast<double>(length * length * head_dim)) {}
 
   /// Seconds per operation, now.
@@ -80,12 +82,14 @@ class AttentionRate {
 
 double copy_rate(ThreadPool& pool, int64_t bytes) { return 1e9 * memory_bandwidth(pool, bytes).copy; }
 
-Profile profile_of(const std::string& config, int64_t length, DType dtype, int turns) {
-  Profile profile{str(config, " ", dtype)};
-  with_training_step({config, length, dtype, 1}, [&](TrainingStep& step) {
+Profile profile_of(const StepSetting& setting, int turns) {
+  const DType dtype = setting.compute;
+  Profile profile{str(setting.config, " ", dtype)};
+  if (setting.threads > 1) profile.name += str(", ", setting.threads, " threads");
+  with_training_step(setting, [&](TrainingStep& step) {
     StepRace race(step);
-    AttentionRate attention(length, step.config().model.head_dim(), dtype);
-    ThreadPool pool(1);
+    AttentionRate attention(setting.length, step.config().model.head_dim(), dtype, setting.threads);
+    ThreadPool pool(setting.threads);
     int64_t parameters = 0;
     for (const ShardPiece& piece : step.pieces()) parameters += piece.value.count();
     step.trace().start();
@@ -99,10 +103,10 @@ Profile profile_of(const std::string& config, int64_t length, DType dtype, int t
       std::map<std::string, RangeTotal> after;
       const double seconds = race.round([&] {
         const int64_t begin = Trace::now_ns();
-        const double of_thread = step.run();
+        const double of_step = step.run();
         wall = Trace::now_ns() - begin;
         after = step.trace().totals();
-        return of_thread;
+        return of_step;
       });
       const double on_core =
           seconds / static_cast<double>(wall);  // seconds on a core for a nanosecond on the wall
@@ -199,7 +203,7 @@ std::string page_of(const std::vector<Profile>& profiles) {
   return html_page("Step profile", body);
 }
 
-int run(const std::string& folder, std::vector<std::string> configs) {
+int run(const std::string& folder, int threads, std::vector<std::string> configs) {
   if (configs.empty())
     for (const char* size : {"cpu_small_", "cpu_large_"})
       for (const char* kind : {"dense", "1t1i", "4t4i", "mod_4t4i"})
@@ -212,7 +216,7 @@ int run(const std::string& folder, std::vector<std::string> configs) {
   for (const std::string& config : configs)
     for (const DType dtype : {DType::f32, DType::bf16}) {
       const bool large = config.starts_with("cpu_large");
-      profiles.push_back(profile_of(config, large ? 1024 : 512, dtype, large ? 3 : 7));
+      profiles.push_back(profile_of({config, large ? 1024 : 512, dtype, threads}, large ? 3 : 7));
       out.append(json_of(profiles.back()).dump() + "\n");
       std::cout << text_of(profiles.back()) << std::endl;
     }
@@ -229,12 +233,13 @@ int run(const std::string& folder, std::vector<std::string> configs) {
 }  // namespace tessera::benchmarks
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    std::cerr << "usage: step_profile FOLDER [CONFIG ...]\n";
+  const int threads = argc > 2 ? std::atoi(argv[2]) : 0;
+  if (threads < 1) {
+    std::cerr << "usage: step_profile FOLDER THREADS [CONFIG ...]\n";
     return 2;
   }
   try {
-    return tessera::benchmarks::run(argv[1], {argv + 2, argv + argc});
+    return tessera::benchmarks::run(argv[1], threads, {argv + 3, argv + argc});
   } catch (const std::exception& error) {
     std::cerr << "step_profile: " << error.what() << "\n";
     return 2;

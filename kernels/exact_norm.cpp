@@ -55,24 +55,22 @@ float largest_magnitude<Backend::cpu>(const Tensor& x, Stream stream) {
   return std::bit_cast<float>(all);
 }
 
-Squares scaled_squares(const Tensor& x, float largest, Stream stream) {
+Squares scaled_squares(const Tensor& x, int exponent, Stream stream) {
   const Check check{"scaled_squares", stream};
   check.present("x", x);
   check.count("x", x, x.count(), DType::f32);
-  TESSERA_CHECK(largest > 0 && std::isfinite(largest), check.op,
-                ": largest must be positive and finite, got ", largest);
   Squares squares = 0;
-  on_backend(stream, [&]<Backend B>() { squares = scaled_squares<B>(x, largest, stream); });
+  on_backend(stream, [&]<Backend B>() { squares = scaled_squares<B>(x, exponent, stream); });
   return squares;
 }
 
 template <>
-Squares scaled_squares<Backend::cpu>(const Tensor& x, float largest, Stream stream) {
+Squares scaled_squares<Backend::cpu>(const Tensor& x, int exponent, Stream stream) {
   const TraceRange range = cpu::kernel_range(stream, "scaled_squares", x);
   auto* const squares = cpu::select(stream, avx2::scaled_squares_range, avx512::scaled_squares_range);
   const Parts<Squares> parts(x.count(), stream);
   cpu::parallel_for(stream, x.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
-    parts.values()[begin / cpu::kTaskElements] = squares(x.data<float>() + begin, end - begin, largest);
+    parts.values()[begin / cpu::kTaskElements] = squares(x.data<float>() + begin, end - begin, exponent);
   });
   Squares all = 0;
   for (const Squares part : parts.values()) all += part;

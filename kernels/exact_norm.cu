@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "kernels/launch.cuh"
 #include "kernels/reduce.cuh"
@@ -48,13 +49,13 @@ struct Squares {
 
 template <int N>
 __global__ void __launch_bounds__(kThreads)
-    add_squares(const float* __restrict__ x, int64_t count, double largest, Squares* squares) {
+    add_squares(const float* __restrict__ x, int64_t count, double factor, Squares* squares) {
   Word lower = 0, upper = 0;
   for_share<N>(x, count, [&](const float(&vector)[N]) {
 #pragma unroll
     for (int n = 0; n < N; ++n) {
-      const double quotient = static_cast<double>(vector[n]) / largest;
-      const Word square = static_cast<Word>(quotient * quotient * 0x1p52);  // towards zero: the floor
+      const double scaled = static_cast<double>(vector[n]) * factor;  // exact, and so is its square
+      const Word square = static_cast<Word>(rint(scaled * scaled));
       lower += square & 0xffffffffu;
       upper += square >> 32;
     }
@@ -99,10 +100,10 @@ float largest_magnitude<Backend::cuda>(const Tensor& x, Stream stream) {
 }
 
 template <>
-unsigned __int128 scaled_squares<Backend::cuda>(const Tensor& x, float largest, Stream stream) {
+unsigned __int128 scaled_squares<Backend::cuda>(const Tensor& x, int exponent, Stream stream) {
   const auto sums = result_of<Squares>(stream, [&](Squares* squares) {
-    launch_shares("scaled_squares", &add_squares<kVector>, &add_squares<1>, x, stream, double{largest},
-                  squares);
+    launch_shares("scaled_squares", &add_squares<kVector>, &add_squares<1>, x, stream,
+                  std::ldexp(1.0, 26 - exponent), squares);
   });
   return (static_cast<unsigned __int128>(sums.upper) << 32) + sums.lower;
 }

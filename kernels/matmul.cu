@@ -118,8 +118,10 @@ void matmul_backward_input<Backend::cuda>(const Tensor& dy, const Tensor& weight
 
 template <>
 void matmul_backward_weight<Backend::cuda>(const Tensor& dy, const Tensor& x, const Tensor& dweight,
-                                           RowOffsets offsets, Stream stream) {
-  multiply("matmul_backward_weight", product_of(Pass::backward_weight, dy, x, dweight, offsets), stream);
+                                           RowOffsets offsets, Store store, Stream stream) {
+  const Tensor sums = store == Store::add ? Tensor::like(dweight) : dweight;
+  multiply("matmul_backward_weight", product_of(Pass::backward_weight, dy, x, sums, offsets), stream);
+  if (store == Store::add) add<Backend::cuda>(dweight, sums, dweight, stream);
 }
 
 }  // namespace tessera::kernels

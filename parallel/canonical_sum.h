@@ -3,6 +3,8 @@
 // (docs/design.md, determinism).  Leaves are pushed in order; siblings merge as they meet, like the carries of a binary
 // counter; total() folds what is left from the right.
 //
+// A sum of tensors lies where its first leaf lay.
+//
 // Whoever holds some consecutive leaves can merge them into the nodes of the tree that cover them (take()), and whoever gets the
 // nodes of all leaves in order has the same sum.
 
@@ -14,8 +16,8 @@
 
 namespace tessera {
 
-/// low + high, in place in whichever operand is not shared.
-Tensor canonical_add(Tensor low, Tensor high);
+/// low + high, in the memory of low.
+Tensor canonical_add(const Tensor& low, const Tensor& high);
 inline double canonical_add(double low, double high) { return low + high; }
 
 /// A node of the tree: leaves [first, first + 2^height), where 2^height divides first.
@@ -43,13 +45,23 @@ class CanonicalSum {
                   node.first, " cannot follow leaf ", stack_.back().node.end() - 1);
     while (!stack_.empty() && stack_.back().node.is_left() && stack_.back().node.height == node.height) {
       node = {stack_.back().node.first, node.height + 1};
-      sum = canonical_add(std::move(stack_.back().sum), std::move(sum));
+      sum = canonical_add(stack_.back().sum, sum);
       stack_.pop_back();
     }
     stack_.push_back({node, std::move(sum)});
   }
 
   bool empty() const { return stack_.empty(); }
+
+  /// Leaf number - 1, when leaf number is its sibling: for whoever adds that one to it and pushes their node.  Else Value().
+  Value take_sibling_of(int64_t number) {
+    if (stack_.empty()) return Value();
+    const CanonicalNode last = stack_.back().node;
+    if (last.height > 0 || !last.is_left() || last.end() != number) return Value();
+    Value leaf = std::move(stack_.back().sum);
+    stack_.pop_back();
+    return leaf;
+  }
 
   /// The sums of canonical_nodes() over the leaves; starts over.
   std::vector<Value> take() {
@@ -63,8 +75,7 @@ class CanonicalSum {
   Value total() {
     if (stack_.empty()) return Value();
     Value sum = std::move(stack_.back().sum);
-    for (stack_.pop_back(); !stack_.empty(); stack_.pop_back())
-      sum = canonical_add(std::move(stack_.back().sum), std::move(sum));
+    for (stack_.pop_back(); !stack_.empty(); stack_.pop_back()) sum = canonical_add(stack_.back().sum, sum);
     return sum;
   }
 

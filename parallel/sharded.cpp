@@ -52,8 +52,9 @@ void ShardGroup::bind(std::vector<Parameter*> parameters, const Mesh& mesh, Stre
   share_ = (count + parts - 1) / parts * mesh.across().size();
   shard_ = Tensor::zeros({share_}, DType::f32, stream);
   shard_grad_ = Tensor::zeros({share_}, DType::f32, stream);
-  whole_ = Tensor::empty({share_ * communicator_->size()}, options.compute, stream);
-  whole_.discard();
+  whole_valid_ = whole_is_shard();
+  whole_ = whole_valid_ ? shard_ : Tensor::empty({share_ * communicator_->size()}, options.compute, stream);
+  invalidate();
   draw(seed, deviation);
 }
 
@@ -105,9 +106,11 @@ void ShardGroup::start_gather() {
   whole_.restore();
   Tensor part = shard_;
   if (options_.compute != DType::f32) {
-    part = Tensor::empty({share_}, options_.compute, stream_);
+    part = alone() ? whole_ : Tensor::empty({share_}, options_.compute, stream_);
     kernels::cast(shard_, part, stream_);
   }
+  whole_valid_ = alone();
+  if (whole_valid_) return;
   const About about(*communicator_, "gather " + name_);
   arriving_whole_ = communicator_->all_gather(part, whole_, stream_);
 }
@@ -151,41 +154,75 @@ void ShardGroup::drop() {
 }
 
 void ShardGroup::invalidate() {
+  if (whole_is_shard()) return;
   whole_.discard();
   whole_valid_ = false;
 }
 
+/// In a group that nobody shares, a leaf that is the right-hand sibling of the one before is added to that one where rules compute
+/// it, and the first leaf of a step has its place where the step's gradient will be.
+Tensor ShardGroup::room_of_leaf(int64_t leaf) {
+  if (alone() && leaves_each_ == 1 && leaf < round_.end) {
+    if (Tensor sibling = sum_.take_sibling_of(leaf)) {
+      adds_ = true;
+      return sibling;
+    }
+    if (sum_.empty() && mesh_->across().size() == 1) return shard_grad_;
+  }
+  return Tensor::empty(whole_.shape(), DType::f32, stream_);
+}
+
 void ShardGroup::make_room() {
+  adds_ = false;
   whole_grads_.clear();
-  for (size_t leaf = 0; leaf < static_cast<size_t>(leaves_each_); ++leaf) {
-    whole_grads_.push_back(Tensor::empty(whole_.shape(), DType::f32, stream_));
+  const int64_t first = leaves_of_member(communicator_->rank()).first;
+  for (int64_t leaf = 0; leaf < leaves_each_; ++leaf) {
+    const Tensor& flat = whole_grads_.emplace_back(room_of_leaf(first + leaf));
     for (size_t i = 0; i < parameters_.size(); ++i) {
-      Parameter& parameter = parameters_[i]->of_leaf(leaf);
-      parameter.grad = whole_grads_[leaf].slice(places_[i].offset, places_[i].shape);
+      Parameter& parameter = parameters_[i]->of_leaf(static_cast<size_t>(leaf));
+      const Shape& shape = places_[i].shape;
+      parameter.adds = adds_ && parameter.uses == 1;
+      // The gradients of several uses are added to each other first.
+      parameter.grad = adds_ && !parameter.adds ? Tensor::empty(shape, DType::f32, stream_)
+                                                : flat.slice(places_[i].offset, shape);
       parameter.has_grad = parameter.room_taken = false;
+      parameter.uses = 0;
     }
   }
+}
+
+/// What rules left out of whole_grads_[leaf].
+void ShardGroup::complete_leaf(int64_t leaf) {
+  const Tensor& flat = whole_grads_[static_cast<size_t>(leaf)];
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    Parameter& parameter = parameters_[i]->of_leaf(static_cast<size_t>(leaf));
+    Tensor grad = std::exchange(parameter.grad, Tensor());
+    if (parameter.has_grad && parameter.adds == adds_) continue;
+    if (parameter.adds) grad = Tensor::like(grad);
+    if (!parameter.has_grad) kernels::fill(grad, 0, stream_);
+    if (!adds_) continue;
+    const Tensor sum = flat.slice(places_[i].offset, places_[i].shape);
+    kernels::add(sum, grad, sum, stream_);
+  }
+  const int64_t used = places_.back().offset + places_.back().shape.count();
+  kernels::fill(flat.slice(used, {flat.count() - used}), 0, stream_);
 }
 
 void ShardGroup::reduce() {
   TESSERA_CHECK(round_is_open_, "sharded: backward reached the group of ", name_,
                 " outside a round, or a second time in it");
   const LeafRange own = leaves_of_member(communicator_->rank());
-  CanonicalSum<Tensor> sum;
-  for (size_t leaf = 0; leaf < whole_grads_.size(); ++leaf) {
-    Tensor flat = std::exchange(whole_grads_[leaf], Tensor());
-    for (Parameter* parameter : parameters_) {
-      Parameter& of_leaf = parameter->of_leaf(leaf);
-      if (!of_leaf.has_grad) kernels::fill(of_leaf.grad, 0, stream_);
-      of_leaf.grad = Tensor();
-    }
-    const int64_t used = places_.back().offset + places_.back().shape.count();
-    kernels::fill(flat.slice(used, {flat.count() - used}), 0, stream_);
-    if (const auto number = own.first + static_cast<int64_t>(leaf); number < own.end)
-      sum.push({number, 0}, std::move(flat));
+  for (int64_t leaf = 0; leaf < leaves_each_; ++leaf) complete_leaf(leaf);
+  if (adds_) {
+    sum_.push({own.first - 1, 1}, std::move(whole_grads_[0]));
+    round_is_open_ = false;
+  } else {
+    CanonicalSum<Tensor> sum;
+    for (int64_t leaf = own.first; leaf < own.end; ++leaf)
+      sum.push({leaf, 0}, std::move(whole_grads_[static_cast<size_t>(leaf - own.first)]));
+    exchange(sum.take());
   }
   whole_grads_.clear();
-  exchange(sum.take());
   drop();
 }
 

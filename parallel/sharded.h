@@ -121,13 +121,17 @@ class ShardGroup {
     Shape shape;         ///< of what is held
   };
 
+  bool alone() const { return communicator_->size() == 1; }
+  bool whole_is_shard() const { return alone() && options_.compute == DType::f32; }
   void draw(uint64_t seed, float deviation);
   void start_gather();
   void gather();
   ShardGroup* gathered_next();
   void drop();
   void make_room();
+  Tensor room_of_leaf(int64_t leaf);
   void reduce();
+  void complete_leaf(int64_t leaf);
   void exchange(std::vector<Tensor> nodes);
   void complete_exchange();
   LeafRange leaves_of_member(int member) const;
@@ -149,6 +153,7 @@ class ShardGroup {
   Tensor shard_, shard_grad_;        ///< f32 [share]
   Tensor whole_;                     ///< compute dtype [ranks * share]; has memory only while gathered
   std::vector<Tensor> whole_grads_;  ///< by leaf, f32 [ranks * share] between make_room() and reduce()
+  bool adds_ = false;                ///< the only one holds the sum of the leaf before, its sibling
   std::optional<Pending<Tensor>> arriving_whole_;  ///< from start_gather() to gather()
   NodeExchange arriving_nodes_;                    ///< from exchange() to complete_exchange()
   NodeExchange arriving_replicas_;                 ///< from send_to_replicas() to sum_over_replicas()

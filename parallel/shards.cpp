@@ -69,11 +69,12 @@ std::vector<double> norms(std::span<const std::vector<Tensor>> vectors, Communic
     largest[i % vectors.size()] = larger(all[i], largest[i % vectors.size()]);
 
   const auto is_summed = [](double value) { return value > 0 && !std::isinf(value); };
+  const auto exponent_of = [](double value) { return std::ilogb(value) + 1; };
   std::vector<unsigned __int128> own(vectors.size(), 0), total(vectors.size(), 0);
   for (size_t i = 0; i < vectors.size(); ++i)
     for (const Tensor& part : vectors[i])
       if (is_summed(largest[i]))
-        own[i] += kernels::scaled_squares(part, static_cast<float>(largest[i]), part.stream());
+        own[i] += kernels::scaled_squares(part, exponent_of(largest[i]), part.stream());
   const std::vector<std::byte> gathered = all_gather_bytes(communicator, std::as_bytes(std::span(own)));
   for (size_t i = 0; i * sizeof own[0] < gathered.size(); ++i) {
     unsigned __int128 squares;
@@ -81,7 +82,8 @@ std::vector<double> norms(std::span<const std::vector<Tensor>> vectors, Communic
     total[i % vectors.size()] += squares;
   }
   for (size_t i = 0; i < vectors.size(); ++i)
-    if (is_summed(largest[i])) largest[i] *= std::sqrt(static_cast<double>(total[i]) * 0x1p-52);
+    if (is_summed(largest[i]))
+      largest[i] = std::ldexp(std::sqrt(static_cast<double>(total[i]) * 0x1p-52), exponent_of(largest[i]));
   return largest;
 }
 

@@ -21,6 +21,7 @@ struct Matrix {
 struct Product {
   int64_t m, n, k;
   Matrix a, b, c;
+  bool adds = false;  ///< c[i, j] += that, once the sum is complete; c is f32 then
 };
 
 /// The number of parts of at most most that cover count.

@@ -52,6 +52,9 @@ struct TileSize {
   }
 };
 
+/// Whether complete sums are not what C shall hold, so that they wait elsewhere while they are incomplete.
+bool needs_finish(const Product& product) { return product.c.dtype == DType::bf16 || product.adds; }
+
 TileSize tile_size(std::span<const Product> products, int threads) {
   TileSize size;
   if (threads == 1) return size;
@@ -83,10 +86,9 @@ using MultiplyTile = void(const Product&, const Tile&, float* scratch);
 void multiply(std::span<const Product> products, MultiplyTile* multiply_tile, Stream stream) {
   const int threads = engine_of(stream).pool.threads();
   const TileSize size = tile_size(products, threads);
-  const bool waits =
-      std::ranges::any_of(products, [](const Product& product) {  // unrounded, for another block
-        return product.c.dtype == DType::bf16 && product.k > kDepth;
-      });
+  const bool waits = std::ranges::any_of(products, [](const Product& product) {  // for another block
+    return needs_finish(product) && product.k > kDepth;
+  });
   const int64_t scratch_floats = kStripFloats + kRegisterFloats +
                                  parts(size.rows, kNarrowestPanel) * kPanelFloats +
                                  (waits ? size.rows * size.columns : 0);

@@ -330,9 +330,8 @@ TEST_F(Errors, ExpertChoice) {
 TEST_F(Errors, ExactNorm) {
   refuses("largest_magnitude", "x must have 2 elements of f32, got [2] bf16",
           [&] { largest_magnitude(half({2}), stream); });
-  for (const float largest : {0.0f, -1.0f, std::numeric_limits<float>::infinity()})
-    refuses("scaled_squares", "largest must be positive and finite",
-            [&] { scaled_squares(f32({2}), largest, stream); });
+  refuses("scaled_squares", "x must have 2 elements of f32, got [2] bf16",
+          [&] { scaled_squares(half({2}), 0, stream); });
 }
 
 }  // namespace

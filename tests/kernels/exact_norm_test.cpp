@@ -22,30 +22,41 @@ Tensor gradient(int64_t count, Stream stream) {
   return x;
 }
 
+/// Of the smallest power of two above |x|.
+int exponent_of(float x) { return std::ilogb(x) + 1; }
+
+/// (x 2^-exponent)^2 2^52 as a whole number.  The square is a product of two numbers of 24 bits, so it has no rounding of its own.
+uint64_t square_of(float x, int exponent) {
+  const double scaled = std::ldexp(static_cast<double>(x), 26 - exponent);
+  return static_cast<uint64_t>(std::nearbyint(scaled * scaled));
+}
+
 TEST(ExactNorm, IsTheFormula) {
   CpuEngine engine(2);
   const Tensor x = gradient(40001, engine.stream());
   float largest = 0;
   for (const float value : x.values<float>()) largest = std::max(largest, std::abs(value));
   EXPECT_EQ(largest_magnitude(x, engine.stream()), largest);
+  const int exponent = exponent_of(largest);
   Squares expected = 0;
   double plain = 0;
   for (const float value : x.values<float>()) {
-    const double quotient = std::abs(static_cast<double>(value)) / largest;
-    expected += static_cast<uint64_t>(std::floor(quotient * quotient * 0x1p52));
+    expected += square_of(value, exponent);
     plain += static_cast<double>(value) * value;
   }
-  const Squares squares = scaled_squares(x, largest, engine.stream());
+  const Squares squares = scaled_squares(x, exponent, engine.stream());
   EXPECT_TRUE(squares == expected);
-  // Each square is cut by less than 2^-52 of the largest.
-  EXPECT_NEAR(largest * std::sqrt(static_cast<double>(squares) * 0x1p-52) / std::sqrt(plain), 1, 1e-12);
+  // Each square is rounded by at most 2^-51 of the largest.
+  EXPECT_NEAR(std::ldexp(std::sqrt(static_cast<double>(squares) * 0x1p-52), exponent) / std::sqrt(plain), 1,
+              1e-12);
 }
 
 TEST(ExactNorm, AnyPiecesCombineToTheSame) {
   CpuEngine plain(1, Isa::avx2);
   const Tensor x = gradient(50021, plain.stream());
   const float largest = largest_magnitude(x, plain.stream());
-  const Squares whole = scaled_squares(x, largest, plain.stream());
+  const int exponent = exponent_of(largest);
+  const Squares whole = scaled_squares(x, exponent, plain.stream());
   for (const Isa isa : vector_levels())
     for (const int threads : {1, 2}) {
       CpuEngine engine(threads, isa);
@@ -57,7 +68,7 @@ TEST(ExactNorm, AnyPiecesCombineToTheSame) {
           const int64_t count = std::min(x.count() - begin, wanted);
           const Tensor piece = x.slice(begin, {count});
           most = std::max(most, largest_magnitude(piece, engine.stream()));
-          sum += scaled_squares(piece, largest, engine.stream());
+          sum += scaled_squares(piece, exponent, engine.stream());
           begin += count;
         }
         EXPECT_EQ(most, largest);
@@ -66,12 +77,17 @@ TEST(ExactNorm, AnyPiecesCombineToTheSame) {
     }
 }
 
-TEST(ExactNorm, CountsTheLargestAsOne) {
-  CpuEngine engine(1);
-  for (const float value : {1.0f, -3.0f, 1e-45f, 3.4e38f}) {
-    const Tensor x = Tensor::from(std::vector<float>(3000, value), {3000}, engine.stream());
-    EXPECT_EQ(largest_magnitude(x, engine.stream()), std::abs(value));
-    EXPECT_TRUE(scaled_squares(x, std::abs(value), engine.stream()) == static_cast<Squares>(3000) << 52);
+TEST(ExactNorm, HoldsTheSmallestAndTheLargestNumbers) {
+  for (const Isa isa : vector_levels()) {
+    CpuEngine engine(1, isa);
+    for (const float value : {1.0f, -3.0f, 1e-45f, -3.4e38f, std::numeric_limits<float>::max()}) {
+      constexpr int64_t kCount = 30011;  // more than a lane of 64 bits would hold without a break
+      const Tensor x = Tensor::from(std::vector<float>(kCount, value), {kCount}, engine.stream());
+      EXPECT_EQ(largest_magnitude(x, engine.stream()), std::abs(value));
+      const int exponent = exponent_of(value);
+      EXPECT_TRUE(scaled_squares(x, exponent, engine.stream()) ==
+                  static_cast<Squares>(kCount) * square_of(value, exponent));
+    }
   }
 }
 

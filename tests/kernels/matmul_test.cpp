@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/pointwise.h"
 #include "runtime/cpu_engine.h"
 #include "tests/kernels/tensors.h"
 #include "tests/support/close.h"
@@ -52,7 +53,7 @@ struct Problem {
     const Stream stream = x.stream();
     matmul_forward(x, weight, y, offsets, stream);
     matmul_backward_input(dy, weight, dx, offsets, stream);
-    matmul_backward_weight(dy, x, dweight, offsets, stream);
+    matmul_backward_weight(dy, x, dweight, offsets, Store::overwrite, stream);
   }
 };
 
@@ -227,7 +228,7 @@ TEST(Matmul, GroupsAreSeparateProducts) {
       const Tensor dweight = Tensor::empty({kOut, kIn}, DType::f32, stream);
       matmul_forward(x, weight, y, offsets, stream);
       matmul_backward_input(dy, weight, dx, offsets, stream);
-      matmul_backward_weight(dy, x, dweight, offsets, stream);
+      matmul_backward_weight(dy, x, dweight, offsets, Store::overwrite, stream);
       EXPECT_TRUE(same_bits(y, together.y.slice(begin * kOut, {rows, kOut}))) << "group " << g;
       EXPECT_TRUE(same_bits(dx, together.dx.slice(begin * kIn, {rows, kIn}))) << "group " << g;
       EXPECT_TRUE(same_bits(dweight, together.dweight.slice(int64_t(g) * kOut * kIn, {kOut, kIn})))
@@ -236,6 +237,26 @@ TEST(Matmul, GroupsAreSeparateProducts) {
       for (float value : dweight.values<float>()) ASSERT_EQ(std::bit_cast<uint32_t>(value), 0u);
     }
   }
+}
+
+TEST(Matmul, AddsAFinishedGradientToASum) {
+  // More rows than a block of the summed dim has, a group without rows, ragged edges.
+  const std::vector<int64_t> offsets = {0, 600, 600, 633};
+  for (const Isa isa : all_levels())
+    for (const DType dtype : kFloats)
+      for (const int threads : {1, 2}) {
+        SCOPED_TRACE(str(name_of(isa), " ", dtype, ", threads ", threads));
+        CpuEngine engine(threads, isa);
+        const Stream stream = engine.stream();
+        const Problem problem(offsets, 70, 530, dtype, dtype, DType::f32, stream);
+        problem.run();
+        const Tensor sum = uniform_tensor("sum", problem.dweight.shape(), DType::f32, stream),
+                     expected = Tensor::like(sum);
+        for (float& value : sum.values<float>().first(90)) value = -0.0f;
+        add(sum, problem.dweight, expected, stream);
+        matmul_backward_weight(problem.dy, problem.x, sum, offsets, Store::add, stream);
+        EXPECT_TRUE(same_bits(sum, expected));
+      }
 }
 
 TEST(Matmul, WritesInsideItsOutputsOnly) {
@@ -329,7 +350,8 @@ TEST_F(Bf16Matmul, RoundsTheOtherOperandAndIgnoresThreads) {
       const int64_t before = threads_of_this_process();
       matmul_forward(problem.x, problem.weight, problem.y, offsets, engine.stream());
       matmul_backward_input(problem.dy, problem.weight, problem.dx, offsets, engine.stream());
-      matmul_backward_weight(problem.dy, rounded(problem.x), problem.dweight, offsets, engine.stream());
+      matmul_backward_weight(problem.dy, rounded(problem.x), problem.dweight, offsets, Store::overwrite,
+                             engine.stream());
       EXPECT_EQ(threads_of_this_process(), before) << "oneDNN started threads of its own";
       EXPECT_TRUE(same_bits(problem.y, expected.y));
       EXPECT_TRUE(same_bits(problem.dx, expected.dx));
@@ -350,7 +372,7 @@ TEST_F(Bf16Matmul, WeightGradientsDoNotDependOnTheirNumber) {
       for (int64_t r = 0; r < kRows; ++r)
         for (int64_t n = 0; n < out; ++n) dy.data<bf16>()[r * out + n] = whole.dy.data<bf16>()[r * kOut + n];
       const Tensor dweight = Tensor::empty({out, kIn}, DType::f32, engine.stream());
-      matmul_backward_weight(dy, whole.x, dweight, whole.offsets, engine.stream());
+      matmul_backward_weight(dy, whole.x, dweight, whole.offsets, Store::overwrite, engine.stream());
       EXPECT_TRUE(same_bits(dweight, whole.dweight.slice(0, {out, kIn})))
           << name_of(isa) << ", " << out << " columns";
     }
@@ -373,7 +395,7 @@ TEST(Matmul, ChecksOnMetaAndComputesNothing) {
   const Tensor x = meta({9, 4}), y = meta({9, 5}), weight = meta({2, 5, 4});
   EXPECT_NO_THROW(matmul_forward(x, weight, y, offsets, stream));
   EXPECT_NO_THROW(matmul_backward_input(y, weight, x, offsets, stream));
-  EXPECT_NO_THROW(matmul_backward_weight(y, x, weight, offsets, stream));
+  EXPECT_NO_THROW(matmul_backward_weight(y, x, weight, offsets, Store::overwrite, stream));
   EXPECT_THROW(matmul_forward(y, weight, x, offsets, stream), Error);
 }
 
@@ -399,7 +421,8 @@ TEST(Matmul, RefusesWhatDoesNotFit) {
   const auto all = [&](const Tensor& x, const Tensor& w, const Tensor& y, RowOffsets offsets) {
     expect_refused("matmul_forward", [&] { matmul_forward(x, w, y, offsets, stream); });
     expect_refused("matmul_backward_input", [&] { matmul_backward_input(y, w, x, offsets, stream); });
-    expect_refused("matmul_backward_weight", [&] { matmul_backward_weight(y, x, w, offsets, stream); });
+    expect_refused("matmul_backward_weight",
+                   [&] { matmul_backward_weight(y, x, w, offsets, Store::overwrite, stream); });
   };
   all(tensor({6, 3}), weight, rows_out, good);
   all(tensor({5, 4}), weight, rows_out, good);
@@ -416,7 +439,7 @@ TEST(Matmul, RefusesWhatDoesNotFit) {
        std::vector<std::vector<int64_t>>{{}, {0, 6}, {1, 2, 6}, {0, 2, 5}, {0, 7, 6}})
     all(rows_in, weight, rows_out, bad);
   expect_refused("matmul_backward_weight", [&] {
-    matmul_backward_weight(rows_out, rows_in, tensor({2, 5, 4}, DType::bf16), good, stream);
+    matmul_backward_weight(rows_out, rows_in, tensor({2, 5, 4}, DType::bf16), good, Store::overwrite, stream);
   });
   EXPECT_NO_THROW(matmul_forward(rows_in, weight, rows_out, good, stream));
 }

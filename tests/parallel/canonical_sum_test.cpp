@@ -70,25 +70,33 @@ TEST(CanonicalSum, AddsTensorsInTheSameTree) {
   }
 }
 
-TEST(CanonicalSum, LeavesSharedOperandsAlone) {
+TEST(CanonicalSum, LiesWhereItsFirstLeafLay) {
   CpuEngine engine;
-  const std::vector<float> one{1, 2}, ten{10, 20};
-  const Tensor low = Tensor::from(one, {2}, engine.stream()), high = Tensor::from(ten, {2}, engine.stream());
-  CanonicalSum<Tensor> sum;
-  sum.push(low);
-  sum.push(high);
-  const Tensor total = sum.total();
-  EXPECT_EQ(total.data<float>()[1], 22);
-  EXPECT_EQ(low.data<float>()[1], 2);
-  EXPECT_EQ(high.data<float>()[1], 20);
+  for (const int leaves : {1, 2, 3, 4, 7}) {
+    CanonicalSum<Tensor> sum;
+    const Tensor first = Tensor::from(std::vector<float>{1, 2}, {2}, engine.stream());
+    sum.push(first);
+    for (int leaf = 1; leaf < leaves; ++leaf)
+      sum.push(Tensor::from(std::vector<float>{1, 2}, {2}, engine.stream()));
+    EXPECT_EQ(sum.total().bytes_data(), first.bytes_data());
+    EXPECT_EQ(first.data<float>()[1], 2.0f * static_cast<float>(leaves));
+  }
+}
 
-  const void* memory = nullptr;  // an operand that nobody else holds becomes the sum
-  Tensor own = Tensor::from(one, {2}, engine.stream());
-  memory = own.bytes_data();
-  EXPECT_EQ(canonical_add(std::move(own), high).bytes_data(), memory);
-  own = Tensor::from(one, {2}, engine.stream());
-  memory = own.bytes_data();
-  EXPECT_EQ(canonical_add(high, std::move(own)).bytes_data(), memory);
+TEST(CanonicalSum, GivesALeafToItsSiblingAlone) {
+  CanonicalSum<double> sum;
+  EXPECT_EQ(sum.take_sibling_of(0), 0);
+  for (const int64_t leaf : {0, 1, 2}) {
+    sum.push(static_cast<double>(leaf + 1));
+    EXPECT_EQ(sum.take_sibling_of(leaf), 0) << "itself";
+    EXPECT_EQ(sum.take_sibling_of(leaf + 2), 0) << "not the next one";
+    if (leaf == 1) {
+      EXPECT_EQ(sum.take_sibling_of(2), 0) << "leaf 1 has its sibling on the left";
+    }
+  }
+  EXPECT_EQ(sum.take_sibling_of(3), 3);
+  sum.push({2, 1}, 7);  // of leaves 2 and 3
+  EXPECT_EQ(sum.total(), 10);
 }
 
 TEST(CanonicalSum, HoldsFewPartialSums) {
