@@ -2,6 +2,7 @@
 
 #include <immintrin.h>
 
+#include <chrono>
 #include <utility>
 
 #include "runtime/error.h"
@@ -9,8 +10,23 @@
 namespace tessera {
 namespace {
 
-// Long enough to bridge the gap between two kernels, short enough to leave the core to another rank.
-constexpr int kSpins = 2000;
+// Long enough to bridge the gap between two kernels: a helper that sleeps takes as long to wake as a small kernel takes.
+constexpr std::chrono::microseconds kPatience{100};
+
+/// Waits for done() without sleep; whoever else wants the core has it meanwhile.  False when patience ends.
+template <class Done>
+bool spin(const Done& done) {
+  constexpr int kLooks = 64;
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  do {
+    for (int look = 0; look < kLooks; ++look) {
+      if (done()) return true;
+      _mm_pause();
+    }
+    std::this_thread::yield();
+  } while (std::chrono::steady_clock::now() < end);
+  return done();
+}
 
 }  // namespace
 
@@ -23,27 +39,34 @@ ThreadPool::~ThreadPool() {
   {
     std::lock_guard hold(lock_);
     stop_ = true;
-    announced_.fetch_add(1, std::memory_order_release);
+    round_.fetch_add(1, std::memory_order_release);
   }
   wake_.notify_all();
   for (std::thread& helper : helpers_) helper.join();
 }
 
 void ThreadPool::run_shared(int64_t count, Call call, const void* body) {
+  bool sleepers;
   {
     std::lock_guard hold(lock_);
     count_ = count;
     call_ = call;
     body_ = body;
     next_.store(0, std::memory_order_relaxed);
-    running_ = static_cast<int>(helpers_.size());
-    ++round_;
-    announced_.store(round_, std::memory_order_release);
+    open_ = true;
+    sleepers = asleep_ > 0;
+    round_.fetch_add(1, std::memory_order_release);
   }
-  wake_.notify_all();
+  if (sleepers) wake_.notify_all();
   drain(0);
+  {
+    std::lock_guard hold(lock_);
+    open_ = false;  // whoever comes late is not waited for
+  }
+  const auto left = [this] { return inside_.load(std::memory_order_acquire) == 0; };
+  const bool all_left = spin(left);
   std::unique_lock hold(lock_);
-  idle_.wait(hold, [this] { return running_ == 0; });
+  if (!all_left) idle_.wait(hold, left);
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
@@ -63,20 +86,25 @@ void ThreadPool::drain(int worker) {
 
 void ThreadPool::work(int worker) {
   uint64_t seen = 0;
+  const auto called = [&] { return round_.load(std::memory_order_acquire) != seen; };
   for (;;) {
-    for (int spin = 0; spin < kSpins && announced_.load(std::memory_order_acquire) == seen; ++spin)
-      _mm_pause();
+    const bool awake = spin(called);
     {
       std::unique_lock hold(lock_);
-      wake_.wait(hold, [&] { return stop_ || round_ != seen; });
+      if (!awake) {
+        ++asleep_;
+        wake_.wait(hold, called);
+        --asleep_;
+      }
       if (stop_) return;
-      seen = round_;
+      seen = round_.load(std::memory_order_relaxed);
+      if (!open_) continue;
+      inside_.fetch_add(1, std::memory_order_relaxed);
     }
     drain(worker);
-    {
-      std::lock_guard hold(lock_);
-      if (--running_ == 0) idle_.notify_one();
-    }
+    if (inside_.fetch_sub(1, std::memory_order_acq_rel) > 1) continue;
+    const std::lock_guard hold(lock_);
+    idle_.notify_one();
   }
 }
 

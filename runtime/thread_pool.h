@@ -47,11 +47,12 @@ class ThreadPool {
   std::vector<std::thread> helpers_;
   std::mutex lock_;
   std::condition_variable wake_, idle_;
-  uint64_t round_ = 0;                  ///< guarded by lock_; a new value starts the helpers
-  int running_ = 0;                     ///< guarded by lock_; helpers still inside the round
-  bool stop_ = false;                   ///< guarded by lock_
-  std::exception_ptr failure_;          ///< guarded by lock_
-  std::atomic<uint64_t> announced_{0};  ///< copy of round_ to spin on without the lock
+  bool open_ = false;               ///< guarded by lock_; helpers may enter the round
+  bool stop_ = false;               ///< guarded by lock_
+  int asleep_ = 0;                  ///< guarded by lock_; helpers that wait for wake_
+  std::exception_ptr failure_;      ///< guarded by lock_
+  std::atomic<uint64_t> round_{0};  ///< changed under lock_; a new value calls the helpers
+  std::atomic<int> inside_{0};      ///< helpers in the round; rises under lock_
   std::atomic<int64_t> next_{0};
   int64_t count_ = 0;
   Call call_ = nullptr;
