@@ -43,9 +43,8 @@ Var matmul_as(const char* name, DType dtype, const Var& x, const Var& weight, Ro
                   }},
                  {weight,
                   [kept_x, room = GradientRoom(weight), offsets, stream](const Tensor& dy) {
-                    const auto [dweight, adds_here] = room.take_or_add();
-                    const auto store = adds_here ? kernels::Store::add : kernels::Store::overwrite;
-                    kernels::matmul_backward_weight(dy, kept_x, dweight, offsets, store, stream);
+                    const auto [dweight, sums] = room.take_or_add();
+                    kernels::matmul_backward_weight(dy, kept_x, dweight, offsets, sums, stream);
                     return dweight;
                   }}},
                 book(x, weight, y, given));

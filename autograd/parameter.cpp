@@ -8,12 +8,19 @@ void Parameter::add_grad(const Tensor& gradient) {
   TESSERA_CHECK(grad, name, ": backward wrote a gradient but its shard group has made no room for it");
   TESSERA_CHECK(gradient.dtype() == DType::f32 && gradient.shape() == grad.shape(), name,
                 ": gradient must be f32 ", grad.shape(), ", got ", gradient.dtype(), " ", gradient.shape());
-  TESSERA_CHECK(!adds || !has_grad, name, ": a second gradient, but the first was added to a sum");
-  const bool added_by_rule = adds && room_taken;  // its only use, so gradient is grad
-  if (has_grad || (adds && !added_by_rule))
-    kernels::add(grad, gradient, grad, grad.stream());
-  else
-    copy(gradient, grad);
+  TESSERA_CHECK(sums.empty() || !has_grad, name, ": a second gradient, but the first was added to sums");
+  if (sums.empty()) {
+    if (has_grad)
+      kernels::add(grad, gradient, grad, grad.stream());
+    else
+      copy(gradient, grad);
+  } else if (!room_taken) {  // else the rule of its only use has added it
+    Tensor added = gradient;
+    for (const Tensor& sum : sums) {
+      kernels::add(sum, added, sum, sum.stream());
+      added = sum;
+    }
+  }
   has_grad = true;
 }
 

@@ -22,9 +22,11 @@ struct Parameter {
               ///< group is in use
   Tensor grad;  ///< f32, value's shape; set by the shard group, written by backward
   bool trained =
-      true;           ///< else a constant: nothing is recorded for its sake, and optimizers leave it as it is
-  int uses = 0;       ///< as an input of recorded functions; the shard group starts the count
-  bool adds = false;  ///< grad holds a sum, to which the gradient of the parameter's only use is added
+      true;      ///< else a constant: nothing is recorded for its sake, and optimizers leave it as it is
+  int uses = 0;  ///< as an input of recorded functions; the shard group starts the count
+  /// Of earlier micro-batches, like grad, which is the last of them: the gradient of the parameter's only use is added to them, one
+  /// after the other.
+  std::vector<Tensor> sums{};
   bool has_grad = false;    ///< backward has written grad, or added to it
   bool room_taken = false;  ///< a rule writes its gradient to grad, or has done so
   /// With experts dealt to ranks: itself again for the rows of a second, third, ... micro-batch, each with a gradient of its own,
@@ -42,12 +44,12 @@ struct Parameter {
   /// grad for the first rule that asks while no gradient is in it, an empty handle for others, and for those that cannot add where
   /// one must.
   Tensor take_room(bool can_add) {
-    if (has_grad || (adds && !can_add)) return Tensor();
+    if (has_grad || (!sums.empty() && !can_add)) return Tensor();
     return std::exchange(room_taken, true) ? Tensor() : grad;
   }
 
-  /// Adds to grad, or sets it the first time unless it holds a sum; gradient may be grad itself then.  Throws Error when there is
-  /// no room for it, and for a second gradient where one was added to a sum.
+  /// Adds to grad, or sets it the first time; gradient may be grad itself then.  Throws Error when there is no room for it, and for
+  /// a second gradient where the first was added to sums.
   void add_grad(const Tensor& gradient);
 
   /// The parameter as an input of differentiable functions.  Throws Error when it has no name (it is missing

@@ -11,8 +11,8 @@ namespace tessera {
 
 GradientPlace GradientRoom::take(bool can_add) const {
   const Tensor room = parameter_ ? parameter_->take_room(can_add) : Tensor();
-  if (room) return {room, parameter_->adds};
-  return {Tensor::empty(shape_, DType::f32, stream_), false};
+  if (room) return {room, parameter_->sums};
+  return {Tensor::empty(shape_, DType::f32, stream_), {}};
 }
 
 Tape::Labels::Labels(const std::vector<std::string>& labels) {

@@ -42,8 +42,8 @@ class Var {
 
 /// Where a rule puts the f32 gradient of one of its inputs.
 struct GradientPlace {
-  Tensor at;       ///< uninitialised, or
-  bool adds_here;  ///< a sum that the gradient is to be added to
+  Tensor at;                 ///< uninitialised, or the last of
+  std::vector<Tensor> sums;  ///< what the gradient is to be added to, one after the other
 };
 
 /// Where a rule writes the f32 gradient of one of its inputs, so that large gradients of parameters need no copy.

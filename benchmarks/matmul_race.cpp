@@ -140,8 +140,7 @@ struct MatmulRace::Contestants {
       case ProductForm::backward_input:
         return kernels::matmul_backward_input(dy, weight, into, offsets, engine.stream());
       case ProductForm::backward_weight:
-        return kernels::matmul_backward_weight(dy, x, into, offsets, kernels::Store::overwrite,
-                                               engine.stream());
+        return kernels::matmul_backward_weight(dy, x, into, offsets, {}, engine.stream());
     }
   }
 };

@@ -84,18 +84,14 @@ void matmul_backward_input<Backend::cpu>(const Tensor& dy, const Tensor& weight,
 
 template <>
 void matmul_backward_weight<Backend::cpu>(const Tensor& dy, const Tensor& x, const Tensor& dweight,
-                                          RowOffsets offsets, Store store, Stream stream) {
+                                          RowOffsets offsets, std::span<const Tensor> sums, Stream stream) {
   const int64_t out = dweight.shape()[-2], in = dweight.shape()[-1];
-  multiply("matmul_backward_weight", dweight, offsets, stream,
-           [&](int64_t g, int64_t row, int64_t rows) -> Product {
-             return {out,
-                     in,
-                     rows,
-                     rows_from(dy, row, out, true),
-                     rows_from(x, row, in),
-                     rows_from(dweight, g * out, in),
-                     store == Store::add};
-           });
+  multiply("matmul_backward_weight", dweight, offsets, stream, [&](int64_t g, int64_t row, int64_t rows) {
+    Product product{
+        out, in, rows, rows_from(dy, row, out, true), rows_from(x, row, in), rows_from(dweight, g * out, in)};
+    for (const Tensor& sum : sums) product.sums.push_back(sum.data<float>() + g * out * in);
+    return product;
+  });
 }
 
 void matmul_forward(const Tensor& x, const Tensor& weight, const Tensor& y, RowOffsets offsets,
@@ -117,14 +113,18 @@ void matmul_backward_input(const Tensor& dy, const Tensor& weight, const Tensor&
 }
 
 void matmul_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dweight, RowOffsets offsets,
-                            Store store, Stream stream) {
+                            std::span<const Tensor> sums, Stream stream) {
   check_groups("matmul_backward_weight", dy, dweight, offsets);
   TESSERA_CHECK(dweight.dtype() == DType::f32, "matmul_backward_weight: dweight must be f32, got ",
                 dweight.dtype());
   const int64_t rows = dy.shape()[0];
   check_rows("matmul_backward_weight", "dy", dy, rows, dweight.shape()[-2]);
   check_rows("matmul_backward_weight", "x", x, rows, dweight.shape()[-1]);
-  on_backend(stream, [&]<Backend B>() { matmul_backward_weight<B>(dy, x, dweight, offsets, store, stream); });
+  for (const Tensor& sum : sums)
+    TESSERA_CHECK(sum.shape() == dweight.shape() && sum.dtype() == DType::f32,
+                  "matmul_backward_weight: sums must be ", dweight.shape(), " f32, got ", sum.shape(), " ",
+                  sum.dtype());
+  on_backend(stream, [&]<Backend B>() { matmul_backward_weight<B>(dy, x, dweight, offsets, sums, stream); });
 }
 
 }  // namespace tessera::kernels

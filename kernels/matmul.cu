@@ -118,10 +118,11 @@ void matmul_backward_input<Backend::cuda>(const Tensor& dy, const Tensor& weight
 
 template <>
 void matmul_backward_weight<Backend::cuda>(const Tensor& dy, const Tensor& x, const Tensor& dweight,
-                                           RowOffsets offsets, Store store, Stream stream) {
-  const Tensor sums = store == Store::add ? Tensor::like(dweight) : dweight;
-  multiply("matmul_backward_weight", product_of(Pass::backward_weight, dy, x, sums, offsets), stream);
-  if (store == Store::add) add<Backend::cuda>(dweight, sums, dweight, stream);
+                                           RowOffsets offsets, std::span<const Tensor> sums, Stream stream) {
+  const Tensor gradient = sums.empty() ? dweight : Tensor::like(dweight);
+  multiply("matmul_backward_weight", product_of(Pass::backward_weight, dy, x, gradient, offsets), stream);
+  for (size_t i = 0; i < sums.size(); ++i)
+    add<Backend::cuda>(sums[i], gradient, i + 1 < sums.size() ? gradient : dweight, stream);
 }
 
 }  // namespace tessera::kernels

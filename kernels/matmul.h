@@ -8,8 +8,9 @@
 //
 // x, dx   [rows, in]     y, dy [rows, out]     f32 or bf16, each as it comes
 // weight  [out, in] with one group, or [groups, out, in]; f32 or bf16
-// dweight like weight, f32; exact zeros for a group without rows.  With Store::add the finished sums are added to what dweight
-//         holds: the bits of kernels::add()
+// dweight like weight, f32; exact zeros for a group without rows
+// sums    like dweight, which may be one of them: added to the finished gradient g one after the other, ... sums[1] + (sums[0] + g),
+//         with the bits of kernels::add()
 // offsets groups + 1 row numbers, from 0 to rows, not decreasing; host
 //
 // Sums are in f32.  The bits of a row of y and dx depend on that row and the weight alone, those of dweight[g] on the
@@ -30,9 +31,6 @@ namespace tessera::kernels {
 
 using RowOffsets = std::span<const int64_t>;
 
-/// What becomes of the values that a result's memory holds.
-enum class Store : uint8_t { overwrite, add };
-
 template <Backend B>
 void matmul_forward(const Tensor& x, const Tensor& weight, const Tensor& y, RowOffsets offsets,
                     Stream stream);
@@ -41,13 +39,13 @@ void matmul_backward_input(const Tensor& dy, const Tensor& weight, const Tensor&
                            Stream stream);
 template <Backend B>
 void matmul_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dweight, RowOffsets offsets,
-                            Store store, Stream stream);
+                            std::span<const Tensor> sums, Stream stream);
 
 void matmul_forward(const Tensor& x, const Tensor& weight, const Tensor& y, RowOffsets offsets,
                     Stream stream);
 void matmul_backward_input(const Tensor& dy, const Tensor& weight, const Tensor& dx, RowOffsets offsets,
                            Stream stream);
 void matmul_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dweight, RowOffsets offsets,
-                            Store store, Stream stream);
+                            std::span<const Tensor> sums, Stream stream);
 
 }  // namespace tessera::kernels

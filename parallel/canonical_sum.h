@@ -43,7 +43,7 @@ class CanonicalSum {
   void push(CanonicalNode node, Value sum) {
     TESSERA_CHECK(stack_.empty() || stack_.back().node.end() == node.first, "canonical_sum: leaf ",
                   node.first, " cannot follow leaf ", stack_.back().node.end() - 1);
-    while (!stack_.empty() && stack_.back().node.is_left() && stack_.back().node.height == node.height) {
+    while (is_sibling_of(node)) {
       node = {stack_.back().node.first, node.height + 1};
       sum = canonical_add(stack_.back().sum, sum);
       stack_.pop_back();
@@ -53,14 +53,19 @@ class CanonicalSum {
 
   bool empty() const { return stack_.empty(); }
 
-  /// Leaf number - 1, when leaf number is its sibling: for whoever adds that one to it and pushes their node.  Else Value().
-  Value take_sibling_of(int64_t number) {
-    if (stack_.empty()) return Value();
-    const CanonicalNode last = stack_.back().node;
-    if (last.height > 0 || !last.is_left() || last.end() != number) return Value();
-    Value leaf = std::move(stack_.back().sum);
-    stack_.pop_back();
-    return leaf;
+  /// What one more leaf merges with, the nearest first, and the node that comes of it.
+  struct Carry {
+    CanonicalNode node;
+    std::vector<Value> sums;
+  };
+  /// For whoever adds the next leaf to them himself, one after the other, and pushes the node.
+  Carry take_carry(int64_t leaf) {
+    Carry carry{{leaf, 0}, {}};
+    for (; is_sibling_of(carry.node); stack_.pop_back()) {
+      carry.node = {stack_.back().node.first, carry.node.height + 1};
+      carry.sums.push_back(std::move(stack_.back().sum));
+    }
+    return carry;
   }
 
   /// The sums of canonical_nodes() over the leaves; starts over.
@@ -84,6 +89,10 @@ class CanonicalSum {
     CanonicalNode node;
     Value sum;
   };
+  /// The last node, of the one after it.
+  bool is_sibling_of(const CanonicalNode& node) const {
+    return !stack_.empty() && stack_.back().node.is_left() && stack_.back().node.height == node.height;
+  }
   std::vector<Partial> stack_;
 };
 

@@ -159,32 +159,32 @@ void ShardGroup::invalidate() {
   whole_valid_ = false;
 }
 
-/// In a group that nobody shares, a leaf that is the right-hand sibling of the one before is added to that one where rules compute
-/// it, and the first leaf of a step has its place where the step's gradient will be.
+/// In a group that nobody shares, a leaf is added to the sums that it merges with where rules compute it, and the first one of a
+/// step lies where the step's gradient will be.
 Tensor ShardGroup::room_of_leaf(int64_t leaf) {
   if (alone() && leaves_each_ == 1 && leaf < round_.end) {
-    if (Tensor sibling = sum_.take_sibling_of(leaf)) {
-      adds_ = true;
-      return sibling;
-    }
+    carry_ = sum_.take_carry(leaf);
+    if (!carry_.sums.empty()) return carry_.sums.back();
     if (sum_.empty() && mesh_->across().size() == 1) return shard_grad_;
   }
   return Tensor::empty(whole_.shape(), DType::f32, stream_);
 }
 
 void ShardGroup::make_room() {
-  adds_ = false;
+  carry_ = {};
   whole_grads_.clear();
   const int64_t first = leaves_of_member(communicator_->rank()).first;
   for (int64_t leaf = 0; leaf < leaves_each_; ++leaf) {
     const Tensor& flat = whole_grads_.emplace_back(room_of_leaf(first + leaf));
     for (size_t i = 0; i < parameters_.size(); ++i) {
       Parameter& parameter = parameters_[i]->of_leaf(static_cast<size_t>(leaf));
-      const Shape& shape = places_[i].shape;
-      parameter.adds = adds_ && parameter.uses == 1;
-      // The gradients of several uses are added to each other first.
-      parameter.grad = adds_ && !parameter.adds ? Tensor::empty(shape, DType::f32, stream_)
-                                                : flat.slice(places_[i].offset, shape);
+      const auto own = [&](const Tensor& all) { return all.slice(places_[i].offset, places_[i].shape); };
+      parameter.sums.clear();
+      if (parameter.uses == 1)  // gradients of several uses are added to each other first
+        for (const Tensor& sum : carry_.sums) parameter.sums.push_back(own(sum));
+      parameter.grad = parameter.sums.empty() == carry_.sums.empty()
+                           ? own(flat)
+                           : Tensor::empty(places_[i].shape, DType::f32, stream_);
       parameter.has_grad = parameter.room_taken = false;
       parameter.uses = 0;
     }
@@ -193,17 +193,20 @@ void ShardGroup::make_room() {
 
 /// What rules left out of whole_grads_[leaf].
 void ShardGroup::complete_leaf(int64_t leaf) {
-  const Tensor& flat = whole_grads_[static_cast<size_t>(leaf)];
   for (size_t i = 0; i < parameters_.size(); ++i) {
     Parameter& parameter = parameters_[i]->of_leaf(static_cast<size_t>(leaf));
     Tensor grad = std::exchange(parameter.grad, Tensor());
-    if (parameter.has_grad && parameter.adds == adds_) continue;
-    if (parameter.adds) grad = Tensor::like(grad);
+    const bool added = !std::exchange(parameter.sums, {}).empty();
+    if (parameter.has_grad && added == !carry_.sums.empty()) continue;
+    if (added) grad = Tensor::like(grad);
     if (!parameter.has_grad) kernels::fill(grad, 0, stream_);
-    if (!adds_) continue;
-    const Tensor sum = flat.slice(places_[i].offset, places_[i].shape);
-    kernels::add(sum, grad, sum, stream_);
+    for (const Tensor& all : carry_.sums) {
+      const Tensor sum = all.slice(places_[i].offset, places_[i].shape);
+      kernels::add(sum, grad, sum, stream_);
+      grad = sum;
+    }
   }
+  const Tensor& flat = whole_grads_[static_cast<size_t>(leaf)];
   const int64_t used = places_.back().offset + places_.back().shape.count();
   kernels::fill(flat.slice(used, {flat.count() - used}), 0, stream_);
 }
@@ -213,8 +216,8 @@ void ShardGroup::reduce() {
                 " outside a round, or a second time in it");
   const LeafRange own = leaves_of_member(communicator_->rank());
   for (int64_t leaf = 0; leaf < leaves_each_; ++leaf) complete_leaf(leaf);
-  if (adds_) {
-    sum_.push({own.first - 1, 1}, std::move(whole_grads_[0]));
+  if (!carry_.sums.empty()) {
+    sum_.push(carry_.node, std::move(whole_grads_[0]));
     round_is_open_ = false;
   } else {
     CanonicalSum<Tensor> sum;
@@ -222,6 +225,7 @@ void ShardGroup::reduce() {
       sum.push({leaf, 0}, std::move(whole_grads_[static_cast<size_t>(leaf - own.first)]));
     exchange(sum.take());
   }
+  carry_ = {};
   whole_grads_.clear();
   drop();
 }

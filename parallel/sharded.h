@@ -153,7 +153,8 @@ class ShardGroup {
   Tensor shard_, shard_grad_;        ///< f32 [share]
   Tensor whole_;                     ///< compute dtype [ranks * share]; has memory only while gathered
   std::vector<Tensor> whole_grads_;  ///< by leaf, f32 [ranks * share] between make_room() and reduce()
-  bool adds_ = false;                ///< the only one holds the sum of the leaf before, its sibling
+  CanonicalSum<Tensor>::Carry
+      carry_;  ///< whose sums the gradients of an only leaf are added to; the last is whole_grads_[0]
   std::optional<Pending<Tensor>> arriving_whole_;  ///< from start_gather() to gather()
   NodeExchange arriving_nodes_;                    ///< from exchange() to complete_exchange()
   NodeExchange arriving_replicas_;                 ///< from send_to_replicas() to sum_over_replicas()

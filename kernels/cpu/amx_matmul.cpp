@@ -232,7 +232,7 @@ class Multiplication {
     const auto line_bytes = static_cast<size_t>(std::min(kBlockColumns, product.n - column) * element);
     uint8_t* const c = static_cast<uint8_t*>(product.c.data) + row * c_line + column * element;
     uint8_t* const c_copy = scratch(worker) + a_bytes_;
-    uint8_t* const into = rows == kPanelRows && !product.adds ? c : c_copy;
+    uint8_t* const into = rows == kPanelRows && product.sums.empty() ? c : c_copy;
     if (product.k == 0)
       for (int64_t i = 0; i < rows; ++i) std::memset(into + i * c_line, 0, line_bytes);
     for (int64_t chunk = 0; chunk < chunks(product); ++chunk) {
@@ -241,18 +241,15 @@ class Multiplication {
                                                     c_copy + c_bytes_, chunk > 0);
     }
     if (into == c) return;
-    for (int64_t i = 0; i < rows; ++i) {
-      if (product.adds)
-        add_line(into + i * c_line, c + i * c_line, line_bytes / sizeof(float));
-      else
-        std::memcpy(c + i * c_line, into + i * c_line, line_bytes);
-    }
+    for (const float* sum : product.sums)
+      for (int64_t i = 0; i < rows; ++i)
+        add_line(sum + (row + i) * product.c.stride + column, line_bytes / sizeof(float), into + i * c_line);
+    for (int64_t i = 0; i < rows; ++i) std::memcpy(c + i * c_line, into + i * c_line, line_bytes);
   }
 
-  static void add_line(const uint8_t* from, uint8_t* to, size_t count) {
-    const float* const sums = reinterpret_cast<const float*>(from);
-    float* const c = reinterpret_cast<float*>(to);
-    for (size_t j = 0; j < count; ++j) c[j] += sums[j];
+  static void add_line(const float* from, size_t count, uint8_t* to) {
+    float* const values = reinterpret_cast<float*>(to);
+    for (size_t j = 0; j < count; ++j) values[j] += from[j];
   }
 
   std::span<const Product> products_;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "runtime/cpu_engine.h"
 #include "runtime/dtype.h"
@@ -21,7 +22,8 @@ struct Matrix {
 struct Product {
   int64_t m, n, k;
   Matrix a, b, c;
-  bool adds = false;  ///< c[i, j] += that, once the sum is complete; c is f32 then
+  /// With the stride of c, which is f32 then and may be one of them: added to the complete sum_p one after the other.
+  std::vector<const float*> sums{};
 };
 
 /// The number of parts of at most most that cover count.

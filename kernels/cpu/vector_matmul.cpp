@@ -53,7 +53,7 @@ struct TileSize {
 };
 
 /// Whether complete sums are not what C shall hold, so that they wait elsewhere while they are incomplete.
-bool needs_finish(const Product& product) { return product.c.dtype == DType::bf16 || product.adds; }
+bool needs_finish(const Product& product) { return product.c.dtype == DType::bf16 || !product.sums.empty(); }
 
 TileSize tile_size(std::span<const Product> products, int threads) {
   TileSize size;

@@ -53,7 +53,7 @@ struct Problem {
     const Stream stream = x.stream();
     matmul_forward(x, weight, y, offsets, stream);
     matmul_backward_input(dy, weight, dx, offsets, stream);
-    matmul_backward_weight(dy, x, dweight, offsets, Store::overwrite, stream);
+    matmul_backward_weight(dy, x, dweight, offsets, {}, stream);
   }
 };
 
@@ -228,7 +228,7 @@ TEST(Matmul, GroupsAreSeparateProducts) {
       const Tensor dweight = Tensor::empty({kOut, kIn}, DType::f32, stream);
       matmul_forward(x, weight, y, offsets, stream);
       matmul_backward_input(dy, weight, dx, offsets, stream);
-      matmul_backward_weight(dy, x, dweight, offsets, Store::overwrite, stream);
+      matmul_backward_weight(dy, x, dweight, offsets, {}, stream);
       EXPECT_TRUE(same_bits(y, together.y.slice(begin * kOut, {rows, kOut}))) << "group " << g;
       EXPECT_TRUE(same_bits(dx, together.dx.slice(begin * kIn, {rows, kIn}))) << "group " << g;
       EXPECT_TRUE(same_bits(dweight, together.dweight.slice(int64_t(g) * kOut * kIn, {kOut, kIn})))
@@ -239,7 +239,7 @@ TEST(Matmul, GroupsAreSeparateProducts) {
   }
 }
 
-TEST(Matmul, AddsAFinishedGradientToASum) {
+TEST(Matmul, AddsAFinishedGradientToSums) {
   // More rows than a block of the summed dim has, a group without rows, ragged edges.
   const std::vector<int64_t> offsets = {0, 600, 600, 633};
   for (const Isa isa : all_levels())
@@ -250,12 +250,20 @@ TEST(Matmul, AddsAFinishedGradientToASum) {
         const Stream stream = engine.stream();
         const Problem problem(offsets, 70, 530, dtype, dtype, DType::f32, stream);
         problem.run();
-        const Tensor sum = uniform_tensor("sum", problem.dweight.shape(), DType::f32, stream),
-                     expected = Tensor::like(sum);
-        for (float& value : sum.values<float>().first(90)) value = -0.0f;
-        add(sum, problem.dweight, expected, stream);
-        matmul_backward_weight(problem.dy, problem.x, sum, offsets, Store::add, stream);
-        EXPECT_TRUE(same_bits(sum, expected));
+        std::vector<Tensor> sums;
+        Tensor expected = problem.dweight;
+        for (const char* name : {"nearest", "next", "last"}) {
+          sums.push_back(uniform_tensor(name, problem.dweight.shape(), DType::f32, stream));
+          for (float& value : sums.back().values<float>().first(90)) value = -0.0f;
+          const Tensor sum = Tensor::like(expected);
+          add(sums.back(), expected, sum, stream);
+          expected = sum;
+          const Tensor apart = Tensor::like(expected);
+          matmul_backward_weight(problem.dy, problem.x, apart, offsets, sums, stream);
+          EXPECT_TRUE(same_bits(apart, expected)) << sums.size() << " sums";
+        }
+        matmul_backward_weight(problem.dy, problem.x, sums.back(), offsets, sums, stream);
+        EXPECT_TRUE(same_bits(sums.back(), expected)) << "in the memory of the last";
       }
 }
 
@@ -350,8 +358,7 @@ TEST_F(Bf16Matmul, RoundsTheOtherOperandAndIgnoresThreads) {
       const int64_t before = threads_of_this_process();
       matmul_forward(problem.x, problem.weight, problem.y, offsets, engine.stream());
       matmul_backward_input(problem.dy, problem.weight, problem.dx, offsets, engine.stream());
-      matmul_backward_weight(problem.dy, rounded(problem.x), problem.dweight, offsets, Store::overwrite,
-                             engine.stream());
+      matmul_backward_weight(problem.dy, rounded(problem.x), problem.dweight, offsets, {}, engine.stream());
       EXPECT_EQ(threads_of_this_process(), before) << "oneDNN started threads of its own";
       EXPECT_TRUE(same_bits(problem.y, expected.y));
       EXPECT_TRUE(same_bits(problem.dx, expected.dx));
@@ -372,7 +379,7 @@ TEST_F(Bf16Matmul, WeightGradientsDoNotDependOnTheirNumber) {
       for (int64_t r = 0; r < kRows; ++r)
         for (int64_t n = 0; n < out; ++n) dy.data<bf16>()[r * out + n] = whole.dy.data<bf16>()[r * kOut + n];
       const Tensor dweight = Tensor::empty({out, kIn}, DType::f32, engine.stream());
-      matmul_backward_weight(dy, whole.x, dweight, whole.offsets, Store::overwrite, engine.stream());
+      matmul_backward_weight(dy, whole.x, dweight, whole.offsets, {}, engine.stream());
       EXPECT_TRUE(same_bits(dweight, whole.dweight.slice(0, {out, kIn})))
           << name_of(isa) << ", " << out << " columns";
     }
@@ -395,7 +402,7 @@ TEST(Matmul, ChecksOnMetaAndComputesNothing) {
   const Tensor x = meta({9, 4}), y = meta({9, 5}), weight = meta({2, 5, 4});
   EXPECT_NO_THROW(matmul_forward(x, weight, y, offsets, stream));
   EXPECT_NO_THROW(matmul_backward_input(y, weight, x, offsets, stream));
-  EXPECT_NO_THROW(matmul_backward_weight(y, x, weight, offsets, Store::overwrite, stream));
+  EXPECT_NO_THROW(matmul_backward_weight(y, x, weight, offsets, {}, stream));
   EXPECT_THROW(matmul_forward(y, weight, x, offsets, stream), Error);
 }
 
@@ -421,8 +428,7 @@ TEST(Matmul, RefusesWhatDoesNotFit) {
   const auto all = [&](const Tensor& x, const Tensor& w, const Tensor& y, RowOffsets offsets) {
     expect_refused("matmul_forward", [&] { matmul_forward(x, w, y, offsets, stream); });
     expect_refused("matmul_backward_input", [&] { matmul_backward_input(y, w, x, offsets, stream); });
-    expect_refused("matmul_backward_weight",
-                   [&] { matmul_backward_weight(y, x, w, offsets, Store::overwrite, stream); });
+    expect_refused("matmul_backward_weight", [&] { matmul_backward_weight(y, x, w, offsets, {}, stream); });
   };
   all(tensor({6, 3}), weight, rows_out, good);
   all(tensor({5, 4}), weight, rows_out, good);
@@ -439,7 +445,7 @@ TEST(Matmul, RefusesWhatDoesNotFit) {
        std::vector<std::vector<int64_t>>{{}, {0, 6}, {1, 2, 6}, {0, 2, 5}, {0, 7, 6}})
     all(rows_in, weight, rows_out, bad);
   expect_refused("matmul_backward_weight", [&] {
-    matmul_backward_weight(rows_out, rows_in, tensor({2, 5, 4}, DType::bf16), good, Store::overwrite, stream);
+    matmul_backward_weight(rows_out, rows_in, tensor({2, 5, 4}, DType::bf16), good, {}, stream);
   });
   EXPECT_NO_THROW(matmul_forward(rows_in, weight, rows_out, good, stream));
 }

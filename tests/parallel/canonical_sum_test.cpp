@@ -83,20 +83,21 @@ TEST(CanonicalSum, LiesWhereItsFirstLeafLay) {
   }
 }
 
-TEST(CanonicalSum, GivesALeafToItsSiblingAlone) {
-  CanonicalSum<double> sum;
-  EXPECT_EQ(sum.take_sibling_of(0), 0);
-  for (const int64_t leaf : {0, 1, 2}) {
-    sum.push(static_cast<double>(leaf + 1));
-    EXPECT_EQ(sum.take_sibling_of(leaf), 0) << "itself";
-    EXPECT_EQ(sum.take_sibling_of(leaf + 2), 0) << "not the next one";
-    if (leaf == 1) {
-      EXPECT_EQ(sum.take_sibling_of(2), 0) << "leaf 1 has its sibling on the left";
+TEST(CanonicalSum, GivesWhatALeafMergesWith) {
+  for (int64_t leaves = 1; leaves < 20; ++leaves) {
+    CanonicalSum<double> pushed, carried;
+    for (int64_t leaf = 0; leaf < leaves; ++leaf) {
+      const double value = leaf_value(leaf, 0);
+      pushed.push(value);
+      const auto carry = carried.take_carry(leaf);
+      EXPECT_EQ(std::ssize(carry.sums), std::countr_one(static_cast<uint64_t>(leaf)));
+      EXPECT_EQ(carry.node.end(), leaf + 1);
+      double sum = value;
+      for (const double with : carry.sums) sum = with + sum;
+      carried.push(carry.node, sum);
     }
+    EXPECT_EQ(carried.total(), pushed.total());
   }
-  EXPECT_EQ(sum.take_sibling_of(3), 3);
-  sum.push({2, 1}, 7);  // of leaves 2 and 3
-  EXPECT_EQ(sum.total(), 10);
 }
 
 TEST(CanonicalSum, HoldsFewPartialSums) {

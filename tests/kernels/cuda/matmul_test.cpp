@@ -44,7 +44,7 @@ class CudaMatmul : public CudaKernelTest {
     const Tensor dweight = room(weight.shape(), DType::f32, stream, p.offset);
     matmul_forward(x, weight, y, p.offsets, stream);
     matmul_backward_input(dy, weight, dx, p.offsets, stream);
-    matmul_backward_weight(dy, x, dweight, p.offsets, Store::overwrite, stream);
+    matmul_backward_weight(dy, x, dweight, p.offsets, {}, stream);
     return {y, dx, dweight};
   }
   /// Operands that meet bf16 are rounded to it, results are where they are bf16.
@@ -66,19 +66,23 @@ class CudaMatmul : public CudaKernelTest {
 
 constexpr DType kFloats[] = {DType::f32, DType::bf16};
 
-TEST_F(CudaMatmul, AddsAFinishedGradientToASum) {
+TEST_F(CudaMatmul, AddsAFinishedGradientToSums) {
   for (const DType dtype : kFloats)
     for (const Offsets& offsets : {Offsets{0, 37}, Offsets{0, 21, 21, 58}}) {
       const Problem p{offsets, 40, 33, dtype, dtype, dtype};
       SCOPED_TRACE(p.name());
       const Inputs in = draw(p);
-      const Tensor gradient = multiply(p, in, gpu())[2];
-      const Tensor sum = copy_to(uniform_tensor("sum", p.weight_shape(), DType::f32, cpu()), gpu(), 0);
-      const Tensor expected = Tensor::like(gradient);
-      add(sum, gradient, expected, gpu());
-      matmul_backward_weight(copy_to(in.dy, gpu(), 0), copy_to(in.x, gpu(), 0), sum, p.offsets, Store::add,
-                             gpu());
-      EXPECT_EQ(sum.to_vector<float>(), expected.to_vector<float>());
+      std::vector<Tensor> sums;
+      Tensor expected = multiply(p, in, gpu())[2];
+      for (const char* name : {"nearest", "last"}) {
+        sums.push_back(copy_to(uniform_tensor(name, p.weight_shape(), DType::f32, cpu()), gpu(), 0));
+        const Tensor sum = Tensor::like(expected);
+        add(sums.back(), expected, sum, gpu());
+        expected = sum;
+      }
+      const Tensor x = copy_to(in.x, gpu(), 0), dy = copy_to(in.dy, gpu(), 0);
+      matmul_backward_weight(dy, x, sums.back(), p.offsets, sums, gpu());
+      EXPECT_EQ(sums.back().to_vector<float>(), expected.to_vector<float>());
     }
 }
 
