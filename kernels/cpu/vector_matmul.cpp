@@ -52,9 +52,6 @@ struct TileSize {
   }
 };
 
-/// Whether complete sums are not what C shall hold, so that they wait elsewhere while they are incomplete.
-bool needs_finish(const Product& product) { return product.c.dtype == DType::bf16 || !product.sums.empty(); }
-
 TileSize tile_size(std::span<const Product> products, int threads) {
   TileSize size;
   if (threads == 1) return size;
@@ -86,8 +83,8 @@ using MultiplyTile = void(const Product&, const Tile&, float* scratch);
 void multiply(std::span<const Product> products, MultiplyTile* multiply_tile, Stream stream) {
   const int threads = engine_of(stream).pool.threads();
   const TileSize size = tile_size(products, threads);
-  const bool waits = std::ranges::any_of(products, [](const Product& product) {  // for another block
-    return needs_finish(product) && product.k > kDepth;
+  const bool waits = std::ranges::any_of(products, [](const Product& product) {
+    return product.k > kDepth && (!product.sums.empty() || product.c.dtype == DType::bf16);
   });
   const int64_t scratch_floats = kStripFloats + kRegisterFloats +
                                  parts(size.rows, kNarrowestPanel) * kPanelFloats +
