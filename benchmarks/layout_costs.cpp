@@ -33,7 +33,7 @@ LayoutCosts measure_layout(const StepSetting& setting, Communicator& world) {
   for (const auto& [purpose, bytes] : sent) all += bytes;
   for (const ShardPiece& piece : step.pieces())
     state += 2 * (piece.value.bytes() + piece.grad.bytes());  // AdamW's moments are as large
-  const Allocator::Statistics memory = step.memory();
+  const MemoryStatistics memory = step.memory();
 
   const ModelConfig& model = step.config().model;
   const Layout layout = step.layout();

@@ -51,7 +51,7 @@ class TrainingStep {
 
   Stream stream() { return engine_.stream(); }
   Trace& trace() { return engine_.trace; }
-  Allocator::Statistics memory() const { return engine_.memory.statistics(); }
+  MemoryStatistics memory() const { return engine_.memory.statistics(); }
 
  private:
   Loader open_loader();

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "autograd/functions.h"
+#include "runtime/cpu_engine.h"
 #include "runtime/random.h"
 #include "runtime/stream.h"
 
@@ -24,6 +26,11 @@ Tensor random_matrix(uint64_t seed, Stream stream) {
 }  // namespace
 
 double measure_matrix_peak(Stream stream, DType dtype) {
+  std::optional<CpuEngine> own;  // whose memory goes again, so that the stream's is that of training alone
+  if (stream.device.backend == Backend::cpu) {
+    const CpuEngine& engine = engine_of(stream);
+    stream = own.emplace(engine.pool.threads(), engine.isa).stream();
+  }
   using Clock = std::chrono::steady_clock;
   const auto seconds_since = [](Clock::time_point begin) {
     return std::chrono::duration<double>(Clock::now() - begin).count();

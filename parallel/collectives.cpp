@@ -4,8 +4,6 @@
 #include <cstring>
 #include <numeric>
 
-#include "runtime/cpu_engine.h"
-
 namespace tessera {
 namespace {
 
@@ -42,14 +40,14 @@ void check_broadcast(int root, int size) {
 void check_split(int color) { TESSERA_CHECK(color >= 0, "split: color must not be negative, got ", color); }
 
 std::vector<std::byte> all_gather_bytes(Communicator& communicator, std::span<const std::byte> bytes) {
-  CpuEngine engine(1, Isa::avx2);  // memory for two tensors; nothing is computed
-  const auto count = static_cast<int64_t>(bytes.size());
-  const Tensor part = Tensor::empty({count}, DType::u8, engine.stream());
-  Tensor whole = Tensor::empty({count * communicator.size()}, DType::u8, engine.stream());
-  std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(part.data<uint8_t>()));
-  whole = communicator.all_gather(part, whole, engine.stream()).wait(engine.stream());
-  const std::span<const std::byte> gathered = std::as_bytes(whole.values<uint8_t>());
-  return {gathered.begin(), gathered.end()};
+  if (bytes.empty()) return {};
+  std::vector<uint8_t> part(bytes.size());
+  std::ranges::transform(bytes, part.begin(), [](std::byte byte) { return static_cast<uint8_t>(byte); });
+  std::vector<std::byte> gathered(bytes.size() * static_cast<size_t>(communicator.size()));
+  const Tensor whole = Tensor::over(std::span(reinterpret_cast<uint8_t*>(gathered.data()), gathered.size()));
+  const Stream stream = whole.stream();
+  static_cast<void>(communicator.all_gather(Tensor::over(std::span(part)), whole, stream).wait(stream));
+  return gathered;
 }
 
 std::vector<double> all_gather_values(Communicator& communicator, std::span<const double> values) {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/allocator.h"
+#include "runtime/arena.h"
 #include "runtime/device.h"
 #include "runtime/error.h"
 #include "runtime/trace.h"
@@ -59,13 +59,13 @@ class DeviceMemory {
 
   void* allocate(int64_t bytes);  ///< gives kept blocks back to the device before it throws Error
   void release(void* block, int64_t bytes) noexcept;
-  Allocator::Statistics statistics() const { return statistics_; }
+  MemoryStatistics statistics() const { return statistics_; }
 
  private:
   void trim();
 
   std::map<int64_t, std::vector<void*>> kept_;  ///< by size class
-  Allocator::Statistics statistics_;
+  MemoryStatistics statistics_;
 };
 
 /// Page-locked host memory for copies that do not stop the host.  A slot is used again when its last copy has passed.

@@ -26,7 +26,7 @@ struct Device {
 /// An ordered queue of work on one device.  A value: copy it freely; its engine must outlive it.
 struct Stream {
   Device device;
-  void* handle = nullptr;  ///< CpuEngine* on cpu, CudaEngine* on cuda, null on meta
+  void* handle = nullptr;  ///< CpuEngine* on cpu, CudaEngine* on cuda, MetaEngine* or null on meta
 
   static Stream meta() { return {{Backend::meta, 0}, nullptr}; }
   friend bool operator==(Stream, Stream) = default;

@@ -2,6 +2,7 @@
 
 #include "runtime/cpu_engine.h"
 #include "runtime/cuda_engine.h"
+#include "runtime/meta_engine.h"
 
 namespace tessera {
 
@@ -21,14 +22,14 @@ Trace* trace_of(Stream stream) {
   return nullptr;
 }
 
-Allocator::Statistics memory_statistics(Stream stream) {
+MemoryStatistics memory_statistics(Stream stream) {
   switch (stream.device.backend) {
     case Backend::cpu:
       return engine_of(stream).memory.statistics();
     case Backend::cuda:
       return cuda_engine_of(stream).memory.statistics();
     case Backend::meta:
-      return {};
+      return meta_engine_of(stream) ? meta_engine_of(stream)->statistics() : MemoryStatistics{};
   }
   return {};
 }

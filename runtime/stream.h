@@ -1,7 +1,7 @@
 #pragma once
 // What can be asked of a stream whatever its device is.
 
-#include "runtime/allocator.h"
+#include "runtime/arena.h"
 #include "runtime/device.h"
 #include "runtime/trace.h"
 
@@ -11,7 +11,7 @@ namespace tessera {
 void synchronize(Stream stream);
 /// Null on meta, where nothing takes time.
 Trace* trace_of(Stream stream);
-/// Of the memory that the stream's tensors come from; zeros on meta.
-Allocator::Statistics memory_statistics(Stream stream);
+/// Of the memory that the stream's tensors come from; on meta what it would be (MetaEngine), zeros without an engine.
+MemoryStatistics memory_statistics(Stream stream);
 
 }  // namespace tessera

@@ -1,30 +1,40 @@
 #include "runtime/tensor.h"
 
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "runtime/cpu_engine.h"
 #include "runtime/cuda_engine.h"
+#include "runtime/meta_engine.h"
 
 namespace tessera {
 
-/// One allocation, returned to the stream's memory with the last handle.
+/// One allocation, returned to the stream's memory with the last handle, or memory that others own.
 struct Tensor::Storage {
   Stream stream;
   int64_t bytes;
   void* data = nullptr;
+  std::optional<MetaEngine::Block> counted{};  ///< on a meta stream that counts
+  bool owned = true;
 
   Storage(Stream made_on, int64_t size) : stream(made_on), bytes(size) { acquire(); }
+  Storage(void* values, int64_t size)
+      : stream({{Backend::cpu, 0}, nullptr}), bytes(size), data(values), owned(false) {}
   ~Storage() { release(); }
   bool on_cuda() const { return stream.device.backend == Backend::cuda; }
   void acquire() {
-    if (data || stream.device.backend == Backend::meta) return;
-    data =
-        on_cuda() ? cuda_engine_of(stream).memory.allocate(bytes) : engine_of(stream).memory.allocate(bytes);
+    if (stream.device.backend == Backend::meta) {
+      if (MetaEngine* engine = meta_engine_of(stream); engine && !counted) counted = engine->take(bytes);
+    } else if (!data) {
+      data = on_cuda() ? cuda_engine_of(stream).memory.allocate(bytes)
+                       : engine_of(stream).memory.allocate(bytes);
+    }
   }
   void release() {
+    if (counted) meta_engine_of(stream)->give_back(*std::exchange(counted, std::nullopt), bytes);
     void* block = std::exchange(data, nullptr);
-    if (!block) return;
+    if (!block || !owned) return;
     if (on_cuda())
       cuda_engine_of(stream).memory.release(block, bytes);
     else
@@ -49,6 +59,14 @@ Tensor Tensor::zeros(Shape shape, DType dtype, Stream stream) {
     cuda_engine_of(stream).zero(tensor.storage_->data, tensor.bytes());
   else
     std::memset(tensor.storage_->data, 0, static_cast<size_t>(tensor.bytes()));
+  return tensor;
+}
+
+Tensor Tensor::over(void* values, Shape shape, DType dtype) {
+  Tensor tensor;
+  tensor.storage_ = std::make_shared<Storage>(values, shape.count() * bytes_of(dtype));
+  tensor.shape_ = shape;
+  tensor.dtype_ = dtype;
   return tensor;
 }
 

@@ -34,6 +34,13 @@ class Tensor {
     return from(std::span<const T>(values), shape, stream);
   }
 
+  /// The host values themselves, which must stay while the tensor is used.  It can be copied and sent; its stream has no engine to
+  /// compute with.
+  template <class T>
+  static Tensor over(std::span<T> values) {
+    return over(values.data(), {static_cast<int64_t>(values.size())}, dtype_of<T>);
+  }
+
   explicit operator bool() const { return storage_ != nullptr; }
   /// True when no other handle or view holds the storage.
   bool sole_owner() const { return storage_.use_count() == 1; }
@@ -86,6 +93,7 @@ class Tensor {
 
  private:
   struct Storage;
+  static Tensor over(void* values, Shape shape, DType dtype);
   void copy_in(const void* values, int64_t count) const;
   void copy_out(void* values) const;
 

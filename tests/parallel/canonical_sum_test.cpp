@@ -103,7 +103,7 @@ TEST(CanonicalSum, GivesWhatALeafMergesWith) {
 TEST(CanonicalSum, HoldsFewPartialSums) {
   CpuEngine engine;
   CanonicalSum<Tensor> sum;
-  const int64_t size = Allocator::rounded(4000);
+  const int64_t size = Arena::rounded(4000);
   for (int leaf = 0; leaf < 32; ++leaf) sum.push(Tensor::zeros({1000}, DType::f32, engine.stream()));
   EXPECT_EQ(engine.memory.statistics().live_bytes, size);
   EXPECT_LE(engine.memory.statistics().peak_bytes, 6 * size);  // heights 0 to 4 and the leaf in hand

@@ -342,7 +342,7 @@ TEST(Sharded, WholeParametersLiveOnlyWhileUsed) {
     ShardGroup group;
     const Mesh mesh(world);
     group.bind({&parameter}, mesh, engine.stream(), {}, kSeed, 1);
-    const int64_t whole = Allocator::rounded(40000), part = Allocator::rounded(20000);
+    const int64_t whole = Arena::rounded(40000), part = Arena::rounded(20000);
     EXPECT_EQ(live_bytes(engine), 2 * part);
     Tensor captured;
     {
@@ -367,8 +367,8 @@ TEST(Sharded, ATapeDoesNotKeepWholeParameters) {
       Shards shards = model.shard(world, stream, {DType::f32, reshard});
       const int64_t bound = live_bytes(engine);
       // 35 + 7 + 6 and 21 + 2 elements over two ranks.
-      const int64_t wholes = Allocator::rounded(4 * 48) + Allocator::rounded(4 * 24);
-      const int64_t parts = Allocator::rounded(4 * 24) + Allocator::rounded(4 * 12);
+      const int64_t wholes = Arena::rounded(4 * 48) + Arena::rounded(4 * 24);
+      const int64_t parts = Arena::rounded(4 * 24) + Arena::rounded(4 * 12);
       shards.begin_round(0, 2);
       run_leaf(model, world.rank(), DType::f32, stream);
       // The sum of the two leaves is what backward leaves behind.
@@ -389,7 +389,7 @@ TEST(Sharded, OneRankFormsItsGradientWhereTheStepKeepsIt) {
     ShardGroup group;
     const Mesh mesh(world);
     group.bind({&parameter}, mesh, engine.stream(), {}, kSeed, 1);
-    const int64_t bound = live_bytes(engine), size = Allocator::rounded(4 * 64 * 1024);
+    const int64_t bound = live_bytes(engine), size = Arena::rounded(4 * 64 * 1024);
     for (const int64_t round : {0, 1, 2, 3}) {
       group.begin_round({round, round + 1});
       Tape tape;

@@ -5,6 +5,8 @@
 #include <numeric>
 
 #include "runtime/cpu_engine.h"
+#include "runtime/meta_engine.h"
+#include "runtime/stream.h"
 
 namespace tessera {
 namespace {
@@ -105,6 +107,49 @@ TEST(Tensor, MetaHasShapesAndNoStorage) {
   EXPECT_THROW(huge.data<float>(), Error);
   EXPECT_EQ(huge.device().backend, Backend::meta);
   EXPECT_THROW(engine_of(huge.stream()), Error);
+}
+
+/// An engine of meta counts what a processor's would show, to the byte.
+TEST(Tensor, MetaCountsTheMemoryOfAProcessor) {
+  CpuEngine cpu;
+  MetaEngine meta;
+  for (const Stream stream : {cpu.stream(), meta.stream()}) {
+    const Tensor kept = Tensor::empty({1000}, DType::f32, stream);
+    const Tensor whole = Tensor::zeros({3, 700}, DType::bf16, stream);
+    { const Tensor gone = Tensor::like(kept); }
+    const Tensor view = whole.slice(5, {7});
+    whole.discard();
+    whole.discard();
+    const Tensor small = Tensor::empty({3}, DType::i32, stream);
+    whole.restore();
+    whole.restore();
+  }
+  for (const auto figure : {&MemoryStatistics::live_bytes, &MemoryStatistics::peak_bytes,
+                            &MemoryStatistics::held_bytes, &MemoryStatistics::growths})
+    EXPECT_EQ(memory_statistics(cpu.stream()).*figure, memory_statistics(meta.stream()).*figure);
+  EXPECT_GT(memory_statistics(meta.stream()).peak_bytes, 8000);
+  EXPECT_EQ(memory_statistics(meta.stream()).live_bytes, 0);
+}
+
+TEST(Tensor, MetaTellsWhatThePeakWasMadeOf) {
+  MetaEngine meta;
+  Tensor parameters;
+  {
+    const MemoryFor use(MemoryUse::parameters, meta.stream());
+    parameters = Tensor::empty({1000}, DType::f32, meta.stream());
+  }
+  { const Tensor peak = Tensor::empty({5000}, DType::f32, meta.stream()); }
+  const Tensor after = Tensor::empty({100}, DType::f32, meta.stream());
+  EXPECT_EQ(meta.at_peak(), (MemoryByUse{Arena::rounded(4000), 0, 0, 0, Arena::rounded(20'000), 0}));
+}
+
+TEST(Tensor, LiesOverValuesOfOthers) {
+  std::vector<float> values{1, 2, 3};
+  const Tensor tensor = Tensor::over(std::span(values));
+  EXPECT_EQ(tensor.data<float>(), values.data());
+  copy(tensor.slice(0, {1}), tensor.slice(2, {1}));
+  EXPECT_EQ(values[2], 1);
+  EXPECT_THROW(Tensor::like(tensor), Error);
 }
 
 TEST(Tensor, CopyMovesElementsBetweenShapes) {

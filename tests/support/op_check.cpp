@@ -62,7 +62,7 @@ void fill_free_memory(const Outcome& like) {
   constexpr int kBlocks = 16;  // more than a function and its backward take of one size
   std::vector<Tensor> held;
   const auto fill = [&](const Tensor& tensor) {
-    const int64_t bytes = Allocator::usable(tensor.bytes());
+    const int64_t bytes = Arena::rounded(tensor.bytes()) - Arena::kAlignment;
     const std::vector<uint8_t> ones(static_cast<size_t>(bytes), 0xff);
     for (int i = 0; i < kBlocks; ++i) held.push_back(Tensor::from(ones, {bytes}, tensor.stream()));
   };
