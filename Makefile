@@ -5,7 +5,7 @@ RANKS := 2
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
 .PHONY: demo test test-all check build bench sanitize verify-layouts verify-slurm verify-faults parallel-mutants format clean
-.PHONY: step-profile scaling moma-study caption-match
+.PHONY: step-profile step-ratios scaling moma-study caption-match
 .PHONY: cuda-check cuda-mutants cuda-coverage kernel-report gpu-check
 
 demo: ## train a small model on real images and text, and write a report page
@@ -49,6 +49,9 @@ verify-layouts: build ## every mesh of 1 to 8 ranks, processes and threads, give
 
 step-profile: build ## the parts of a training step beside their floors, measured in the same process
 	$(BUILD)/step_profile $(BUILD)/step_profile_report
+
+step-ratios: build ## time per token of the sparse variants over dense, and of f32 over bf16, steps in turns
+	$(BUILD)/step_ratios $(BUILD)/step_ratios_report
 
 scaling: build ## one rank against RANKS: throughput, exposed communication, bytes sent and memory beside their closed forms
 	mpirun --allow-run-as-root -n $(RANKS) --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 \
