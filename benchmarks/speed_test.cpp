@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "benchmarks/loader_race.h"
+#include "benchmarks/loop_costs.h"
 #include "benchmarks/median.h"
 #include "benchmarks/step_race.h"
 #include "benchmarks/step_turns.h"
@@ -14,9 +15,10 @@
 namespace tessera::benchmarks {
 namespace {
 
-constexpr double kLeastFraction = 0.55;               // of the rate of the step's matrix products
-constexpr double kLeastRead = 0.9;                    // of the rate of pread
-constexpr double kLeastSpeedup = 1.5;                 // of bf16 over f32
+constexpr double kLeastFraction = 0.55;  // of the rate of the step's matrix products
+constexpr double kLeastRead = 0.9;       // of the rate of pread
+constexpr double kLeastSpeedup = 1.5;    // of bf16 over f32
+constexpr double kMostOverhead = 0.02;   // of a step: loader, metrics, checkpoints and trace together
 constexpr double kMost1t1i = 1.03, kMost4t4i = 1.08;  // of dense's time per token
 
 StepSetting small(const char* variant, DType dtype = DType::f32) {
@@ -81,6 +83,16 @@ TEST(SpeedFull, ExpertsTakeLittleMoreTimeThanDenseForTheSameOperations) {
         << steps.setting.config;
   EXPECT_LE(cost_1t1i, kMost1t1i);
   EXPECT_LE(cost_4t4i, kMost4t4i);
+}
+
+TEST(SpeedFull, LoaderMetricsCheckpointsAndTraceTakeLessThanTwoPercent) {
+  for (const char* variant : {"dense", "4t4i"}) {
+    LoopCosts costs = measure_loop(small(variant), 4);
+    std::cout << variant << ": " << 100 * costs.total() << " % of a step\n";
+    EXPECT_LT(costs.total(), kMostOverhead) << variant;
+    costs.save_every = 2;
+    EXPECT_GT(costs.total(), kMostOverhead) << variant << ": what the gate would refuse";
+  }
 }
 
 /// Adds up the time in its calls and waits, and in those of its parts.
