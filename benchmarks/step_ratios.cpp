@@ -1,7 +1,7 @@
 // What the sparse variants cost over dense, and what bf16 gains over f32: step_ratios FOLDER [SIZE ...]
 //
-// Each variant of a size takes turns with the dense model of the same size and dtype in one process, on the clock of its one
-// thread; so do f32 and bf16 of a model.  A ratio is that of the time per token of a turn, beside the ratio of
+// Two steps take turns in one process, on the clock of its one thread: a variant and the dense model of the same size and dtype, or
+// f32 and bf16 of a model.  A ratio is that of the time per token of a turn, beside the ratio of
 // the ledger's operations.
 //
 // FOLDER gets step_ratios.jsonl, a line for each pair.  SIZE: cpu_small, cpu_large; both when none is named.
@@ -21,7 +21,7 @@ struct Size {
   int64_t length;
   int turns;
 };
-constexpr Size kSizes[] = {{"cpu_small", 512, 15}, {"cpu_large", 1024, 5}};
+constexpr Size kSizes[] = {{"cpu_small", 512, 15}, {"cpu_large", 1024, 3}};
 
 std::string name_of(const StepSetting& setting) { return str(setting.config, " ", setting.compute); }
 
@@ -38,24 +38,19 @@ class Ratios {
     const auto setting = [&](const char* variant, DType dtype) {
       return StepSetting{str(size.name, "_", variant), size.length, dtype, 1};
     };
-    for (const DType dtype : {DType::f32, DType::bf16}) {
-      const std::vector<TimedSteps> timed =
-          steps_in_turns({setting("dense", dtype), setting("1t1i", dtype), setting("4t4i", dtype),
-                          setting("mod_4t4i", dtype)},
-                         size.turns);
-      for (size_t variant = 1; variant < timed.size(); ++variant) add(timed[variant], timed[0]);
-    }
-    for (const char* variant : {"dense", "4t4i"}) {
-      const std::vector<TimedSteps> timed =
-          steps_in_turns({setting(variant, DType::f32), setting(variant, DType::bf16)}, size.turns);
-      add(timed[0], timed[1]);
-    }
+    for (const DType dtype : {DType::f32, DType::bf16})
+      for (const char* variant : {"1t1i", "4t4i", "mod_4t4i"})
+        add(setting(variant, dtype), setting("dense", dtype), size.turns);
+    for (const char* variant : {"dense", "4t4i"})
+      add(setting(variant, DType::f32), setting(variant, DType::bf16), size.turns);
   }
 
   std::string text() const { return format_table(rows_) + "\nin full: " + lines_->path() + "\n"; }
 
  private:
-  void add(const TimedSteps& of, const TimedSteps& over) {
+  void add(const StepSetting& setting, const StepSetting& base, int turns) {
+    const std::vector<TimedSteps> timed = steps_in_turns({setting, base}, turns);
+    const TimedSteps &of = timed[0], &over = timed[1];
     const Quartiles time = time_ratio(of, over);
     const auto per_token = [](const TimedSteps& steps, double per_step) {
       return per_step / static_cast<double>(steps.tokens);
