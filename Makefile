@@ -6,7 +6,7 @@ THREADS := 1
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
 .PHONY: demo test test-all check build bench sanitize verify-layouts verify-slurm verify-faults parallel-mutants format clean
-.PHONY: step-profile scaling moma-study caption-match
+.PHONY: step-profile step-ratios overhead scaling moma-study caption-match
 .PHONY: cuda-check cuda-mutants cuda-coverage kernel-report gpu-check
 
 demo: ## train a small model on real images and text, and write a report page
@@ -51,9 +51,16 @@ verify-layouts: build ## every mesh of 1 to 8 ranks, processes and threads, give
 step-profile: build ## the parts of a training step beside their floors, measured in the same process
 	$(BUILD)/step_profile $(BUILD)/step_profile_report $(THREADS)
 
+step-ratios: build ## time per token of the sparse variants over dense, and of f32 over bf16, steps in turns
+	$(BUILD)/step_ratios $(BUILD)/step_ratios_report
+
+overhead: build ## what loader, statistics, metrics, trace and checkpoints of a training cost beside its steps
+	$(BUILD)/overhead $(BUILD)/overhead_report
+
+SCALING = mpirun --allow-run-as-root -n $(RANKS) --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 $(BUILD)/scaling
+
 scaling: build ## one rank against RANKS: throughput, exposed communication, bytes sent and memory beside their closed forms
-	mpirun --allow-run-as-root -n $(RANKS) --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 \
-	  $(BUILD)/scaling $(BUILD)/scaling_of_$(RANKS)
+	$(SCALING) $(BUILD)/scaling_of_$(RANKS)
 
 verify-slurm: ## trainings as jobs of a real Slurm on this machine: stopped, requeued, resumed, the same bits
 	@cmake/install_dependencies.sh build test slurm

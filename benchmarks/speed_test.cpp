@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "benchmarks/loader_race.h"
+#include "benchmarks/loop_costs.h"
 #include "benchmarks/median.h"
 #include "benchmarks/step_race.h"
+#include "benchmarks/step_turns.h"
 #include "parallel/recorded.h"
 #include "runtime/isa.h"
 #include "tests/data/temporary_folder.h"
@@ -16,6 +18,12 @@ namespace {
 constexpr double kLeastFraction = 0.55;  // of the rate of the step's matrix products
 constexpr double kLeastRead = 0.9;       // of the rate of pread
 constexpr double kLeastSpeedup = 1.5;    // of bf16 over f32
+constexpr double kMostOverhead = 0.02;   // of a step: loader, metrics, checkpoints and trace together
+constexpr double kMost1t1i = 1.03, kMost4t4i = 1.08;  // of dense's time per token
+
+StepSetting small(const char* variant, DType dtype = DType::f32) {
+  return {str("cpu_small_", variant), 512, dtype, 1};
+}
 
 double fraction_of_step(const char* config, int rounds) {
   double fraction = 0;
@@ -59,10 +67,32 @@ TEST(SpeedFull, UnitsAreReadAtTheRateOfTheirFiles) {
 }
 
 TEST(SpeedFull, Bf16IsFasterWhereTheProcessorMultipliesIt) {
-  const double speedup = bf16_speedup("cpu_small_dense", 512, 1, 7);
+  const double speedup = time_ratio(small("dense"), small("dense", DType::bf16), 7);
   std::cout << "bf16 is " << speedup << " times as fast as f32\n";
   if (detect_isa() < Isa::avx512_bf16) GTEST_SKIP() << "no bf16 products: bf16 falls back to f32 compute";
   EXPECT_GE(speedup, kLeastSpeedup);
+}
+
+TEST(SpeedFull, ExpertsTakeLittleMoreTimeThanDenseForTheSameOperations) {
+  const std::vector<TimedSteps> timed = steps_in_turns({small("dense"), small("1t1i"), small("4t4i")}, 15);
+  const double cost_1t1i = time_ratio(timed[1], timed[0]).median,
+               cost_4t4i = time_ratio(timed[2], timed[0]).median;
+  std::cout << "time per token over dense: 1t1i " << cost_1t1i << ", 4t4i " << cost_4t4i << '\n';
+  for (const TimedSteps& steps : timed)
+    EXPECT_NEAR(static_cast<double>(steps.flops) / static_cast<double>(timed[0].flops), 1, 0.02)
+        << steps.setting.config;
+  EXPECT_LE(cost_1t1i, kMost1t1i);
+  EXPECT_LE(cost_4t4i, kMost4t4i);
+}
+
+TEST(SpeedFull, LoaderMetricsCheckpointsAndTraceTakeLessThanTwoPercent) {
+  for (const char* variant : {"dense", "4t4i"}) {
+    LoopCosts costs = measure_loop(small(variant), 4);
+    std::cout << variant << ": " << 100 * costs.total() << " % of a step\n";
+    EXPECT_LT(costs.total(), kMostOverhead) << variant;
+    costs.save_every = 2;
+    EXPECT_GT(costs.total(), kMostOverhead) << variant << ": what the gate would refuse";
+  }
 }
 
 /// Adds up the time in its calls and waits, and in those of its parts.

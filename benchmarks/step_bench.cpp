@@ -11,6 +11,7 @@
 #include "benchmarks/machine_limits.h"
 #include "benchmarks/median.h"
 #include "benchmarks/step_race.h"
+#include "benchmarks/step_turns.h"
 #include "runtime/isa.h"
 
 namespace tessera::benchmarks {
@@ -32,8 +33,10 @@ void race(benchmark::State& state, const StepSetting& setting) {
 }
 
 void bf16_over_f32(benchmark::State& state, const StepSetting& setting) {
+  StepSetting f32 = setting;
+  f32.compute = DType::f32;
   double speedup = 0;
-  for (auto _ : state) speedup = bf16_speedup(setting.config, setting.length, setting.threads, kPairs);
+  for (auto _ : state) speedup = time_ratio(f32, setting, kPairs);
   state.counters["bf16_over_f32"] = speedup;
   if (detect_isa() < Isa::avx512_bf16) state.SetLabel("no bf16 products: bf16 falls back to f32 compute");
 }

@@ -33,17 +33,4 @@ double StepRace::fraction() const {
   return median(fractions);
 }
 
-double bf16_speedup(const std::string& config, int64_t length, int threads, int pairs) {
-  std::vector<double> ratios;
-  with_training_step({config, length, DType::f32, threads}, [&](TrainingStep& f32) {
-    with_training_step({config, length, DType::bf16, threads}, [&](TrainingStep& bf16) {
-      for (int pair = 0; pair < pairs; ++pair) {
-        const double f32_seconds = f32.run();
-        ratios.push_back(f32_seconds / bf16.run());
-      }
-    });
-  });
-  return median(ratios);
-}
-
 }  // namespace tessera::benchmarks

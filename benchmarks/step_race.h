@@ -1,5 +1,5 @@
 #pragma once
-// A training step against the rate of its own matrix products, and against the same step in bf16.
+// A training step against the rate of its own matrix products.
 
 #include <functional>
 #include <map>
@@ -37,8 +37,5 @@ class StepRace {
   std::map<ProductForm, double> last_seconds_;
   std::vector<double> step_gflops_, gemm_gflops_;  ///< one entry a round
 };
-
-/// Seconds of a step in f32 over those in bf16: the median of pairs in turns.
-double bf16_speedup(const std::string& config, int64_t length, int threads, int pairs);
 
 }  // namespace tessera::benchmarks

@@ -9,12 +9,6 @@
 namespace tessera::benchmarks {
 namespace {
 
-Config load(const StepSetting& setting) {
-  std::vector<std::string> settings{str("compute=", setting.compute), "loader.attend_across_documents=true"};
-  settings.insert(settings.end(), setting.settings.begin(), setting.settings.end());
-  return load_config(str(TESSERA_CONFIGS, "/", setting.config, ".json"), settings);
-}
-
 int64_t booked(const Ledger& ledger, const char* op) {
   const auto cost = ledger.by_op().find(op);
   return cost == ledger.by_op().end() ? 0 : cost->second.flops();
@@ -22,9 +16,26 @@ int64_t booked(const Ledger& ledger, const char* op) {
 
 }  // namespace
 
+Config config_of(const StepSetting& setting) {
+  std::vector<std::string> settings{str("compute=", setting.compute), "loader.attend_across_documents=true"};
+  settings.insert(settings.end(), setting.settings.begin(), setting.settings.end());
+  return load_config(str(TESSERA_CONFIGS, "/", setting.config, ".json"), settings);
+}
+
+void write_dataset_for(const StepSetting& setting, const std::string& folder) {
+  constexpr int64_t kImages = 4, kDelimiters = 5;  // of a unit; tokens around the codes of an image
+  const int64_t vocabulary = config_of(setting).model.vocab;
+  SyntheticOptions options{.length = setting.length,
+                           .codes_per_image = setting.length / 2 / kImages - kDelimiters,
+                           .images_per_unit = kImages,
+                           .image_codes = vocabulary / 4};
+  options.text_pieces = vocabulary - Vocabulary{options.image_codes, 0}.size();
+  write_synthetic_dataset(folder, 1, options);
+}
+
 TrainingStep::TrainingStep(const StepSetting& setting, Communicator& world)
     : setting_(setting),
-      config_(load(setting)),
+      config_(config_of(setting)),
       engine_(setting.threads),
       world_(traced(world, engine_.trace)),
       model_(config_.model),
@@ -44,13 +55,7 @@ Layout TrainingStep::layout() const {
 }
 
 Loader TrainingStep::open_loader() {
-  constexpr int64_t kImages = 4, kDelimiters = 5;  // of a unit; tokens around the codes of an image
-  SyntheticOptions options{.length = setting_.length,
-                           .codes_per_image = setting_.length / 2 / kImages - kDelimiters,
-                           .images_per_unit = kImages,
-                           .image_codes = config_.model.vocab / 4};
-  options.text_pieces = config_.model.vocab - Vocabulary{options.image_codes, 0}.size();
-  write_synthetic_dataset(folder_ / "tokens", 1, options);
+  write_dataset_for(setting_, folder_ / "tokens");
   return Loader(TokenDataset(folder_ / "tokens", "train"), config_.loader, 1, engine_.stream());
 }
 

@@ -28,9 +28,13 @@ struct StepSetting {
   std::vector<std::string> settings{};  ///< of the config, as on the command line: "mesh.expert=2"
 };
 
+Config config_of(const StepSetting& setting);
+/// A dataset that fits the setting, half of it images.
+void write_dataset_for(const StepSetting& setting, const std::string& folder);
+
 class TrainingStep {
  public:
-  /// Makes synthetic data, half of it images, and runs a first step.  Collective; world outlives the object.
+  /// Makes synthetic data and runs a first step.  Collective; world outlives the object.
   TrainingStep(const StepSetting& setting, Communicator& world);
 
   /// Forward, backward, gradient norm, AdamW.  Collective.  Returns this rank's seconds on clock_ns().

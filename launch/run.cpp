@@ -113,6 +113,7 @@ bool Run::finish_step(int64_t step, const StepSummary& summary, const Update& up
 }
 
 void Run::write_metrics(int64_t step, const StepSummary& summary, const Update& update) {
+  const TraceRange range(*trace_of(engines_.stream()), "write_metrics");
   const double seconds = static_cast<double>(Trace::now_ns() - step_began_ns_) * 1e-9;
   StepMetrics metrics{.step = step,
                       .loss = summary.loss,

@@ -105,21 +105,26 @@ class LayerNumbers {
     const int64_t begin = offset(first_expert), end = offset(first_expert + group.experts);
     std::vector<bool> taken(static_cast<size_t>(rows_.tokens.count()), false);
     auto unrouted = static_cast<double>(candidates_of(group, rows_).index.count());
+    double gates = 0;
     at("tokens", group.name) += unrouted;
     for (int64_t slot = begin; slot < end; ++slot) {
       unrouted -= !taken[row(slot)];  // a candidate
       taken[row(slot)] = true;
-      if (group.routed()) at("gate", group.name) += chosen_.gates[static_cast<size_t>(slot)];
+      if (group.routed()) gates += chosen_.gates[static_cast<size_t>(slot)];
     }
     at("unrouted", group.name) += unrouted;
+    at("gate", group.name) += gates;
   }
 
   void add_fan_out(const std::vector<int64_t>& experts_of_row) {
-    for (size_t modality = 0; modality < kModalities; ++modality)
-      for (int32_t row : rows_.of_modality[modality].index.to_vector<int32_t>()) {
-        const auto experts = static_cast<size_t>(experts_of_row[static_cast<size_t>(row)]);
-        at("fan_out " + std::to_string(std::min(experts, kFanOut - 1)), name_of_modality(modality)) += 1;
-      }
+    for (size_t modality = 0; modality < kModalities; ++modality) {
+      std::array<int64_t, kFanOut> rows{};
+      for (int32_t row : rows_.of_modality[modality].index.to_vector<int32_t>())
+        ++rows[std::min(static_cast<size_t>(experts_of_row[static_cast<size_t>(row)]), kFanOut - 1)];
+      for (size_t experts = 0; experts < kFanOut; ++experts)
+        at("fan_out " + std::to_string(experts), name_of_modality(modality)) +=
+            static_cast<double>(rows[experts]);
+    }
   }
 
   const MixtureOfExperts& layer_;
@@ -176,9 +181,11 @@ void StepStatistics::add(const Batch& batch, const Loss& loss, const Rows& rows,
   Numbers numbers = zeros_;
   const std::span<const int32_t> targets = batch.targets.values<int32_t>();
   const std::vector<float> nll = loss.nll.to_vector<float>();
+  std::array<double, kModalities> sums{};
   for (size_t row = 0; row < targets.size(); ++row)
-    if (targets[row] >= 0)
-      numbers.at(std::string("nll/") + name_of(vocabulary_.modality_of(targets[row]))) += nll[row];
+    if (targets[row] >= 0) sums[static_cast<size_t>(vocabulary_.modality_of(targets[row]))] += nll[row];
+  for (size_t modality = 0; modality < kModalities; ++modality)
+    numbers.at("nll/" + name_of_modality(modality)) = sums[modality];
   leaf_losses_.push_back({batch.leaf, loss_of_leaf(batch, loss)});
   numbers.at("rows") = static_cast<double>(batch.tokens.count());
   numbers.at("flops") = static_cast<double>(ledger.total().flops());

@@ -11,6 +11,8 @@ namespace {
 /// The names that are no kernels.
 constexpr std::pair<std::string_view, Part> kNames[] = {
     {"step", Part::idle},
+    {"count_statistics", Part::idle},
+    {"write_metrics", Part::idle},
     {"gather_parameters", Part::gather},
     {"wait_for_parameters", Part::gather},
     {"exchange_gradients", Part::gradients},

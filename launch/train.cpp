@@ -41,6 +41,11 @@ Batch next_batch(Loader& loader, Trace& trace) {
   return loader.next();
 }
 
+StepSummary summary_of(StepStatistics& statistics, const StepPlan& plan, const Mesh& mesh, Trace& trace) {
+  const TraceRange range(trace, "count_statistics");
+  return statistics.total(plan, mesh);
+}
+
 /// What does not learn becomes constant.
 void choose_trained(Transformer& model, bool trains_model) {
   for_each_parameter(model, "", [&](const std::string&, Parameter& parameter) {
@@ -49,7 +54,9 @@ void choose_trained(Transformer& model, bool trains_model) {
 }
 
 /// By block; collective.
-std::map<std::string, double> router_gradient_norms(const Transformer& model, const Shards& shards) {
+std::map<std::string, double> router_gradient_norms(const Transformer& model, const Shards& shards,
+                                                    Trace& trace) {
+  const TraceRange range(trace, "count_statistics");
   std::vector<std::string> places;
   std::vector<const Parameter*> routers;
   const auto add = [&](const std::string& place, const Parameter& router) {
@@ -127,15 +134,17 @@ int train_recorded(const Config& config, Communicator& recorded_world, Flight& f
           trains_model ? loss.total : prediction_loss(routings, 1.0f / static_cast<float>(plan.leaves));
       recorder.phase(FlightPhase::backward);
       tape.backward(objective);  // gathers, reduces and frees as it goes
-      if (leaf) statistics.add(batch, loss, rows, tape.ledger());
+      if (!leaf) continue;
+      const TraceRange counting(trace, "count_statistics");
+      statistics.add(batch, loss, rows, tape.ledger());
     }
     recorder.phase(FlightPhase::optimizer);
     shards.finish_step();
 
     Update update{.gradient_norm = shards.gradient_norm(),
                   .learning_rate = learning_rate(config.schedule, step, config.steps),
-                  .router_gradient_norms = router_gradient_norms(model, shards)};
-    const StepSummary summary = statistics.total(plan, mesh);
+                  .router_gradient_norms = router_gradient_norms(model, shards, trace)};
+    const StepSummary summary = summary_of(statistics, plan, mesh, trace);
     if (run.admits(step, summary, update, {model, shards, *loader, statistics})) {
       update.clip_scale = clip_scale(update.gradient_norm, config.clip, step);
       optimizer.step(step, static_cast<float>(update.learning_rate), static_cast<float>(update.clip_scale));
