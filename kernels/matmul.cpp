@@ -6,6 +6,7 @@
 #include "kernels/cpu/amx_matmul.h"
 #include "kernels/cpu/vector_matmul.h"
 #include "runtime/cpu_engine.h"
+#include "runtime/meta_engine.h"
 
 namespace tessera::kernels {
 namespace {
@@ -94,12 +95,29 @@ void matmul_backward_weight<Backend::cpu>(const Tensor& dy, const Tensor& x, con
   });
 }
 
+namespace {
+
+constexpr int64_t kLongSum = 256;  ///< kDepth of kernels/cpu/vector_matmul.cpp
+
+/// On meta, what a processor takes besides the operands for sums of so many terms, which are rounded or added to others in the end, or
+/// not.
+Tensor counted_scratch(bool finishes, int64_t terms, Stream stream) {
+  const MetaEngine* const engine = meta_engine_of(stream);
+  if (!engine || engine->product_scratch().plain == 0) return {};
+  const auto [plain, waiting] = engine->product_scratch();
+  const MemoryFor use(MemoryUse::scratch, stream);
+  return Tensor::empty({finishes && terms > kLongSum ? waiting : plain}, DType::u8, stream);
+}
+
+}  // namespace
+
 void matmul_forward(const Tensor& x, const Tensor& weight, const Tensor& y, RowOffsets offsets,
                     Stream stream) {
   check_groups("matmul_forward", x, weight, offsets);
   const int64_t rows = x.shape()[0];
   check_rows("matmul_forward", "x", x, rows, weight.shape()[-1]);
   check_rows("matmul_forward", "y", y, rows, weight.shape()[-2]);
+  const Tensor scratch = counted_scratch(y.dtype() == DType::bf16, weight.shape()[-1], stream);
   on_backend(stream, [&]<Backend B>() { matmul_forward<B>(x, weight, y, offsets, stream); });
 }
 
@@ -109,6 +127,7 @@ void matmul_backward_input(const Tensor& dy, const Tensor& weight, const Tensor&
   const int64_t rows = dy.shape()[0];
   check_rows("matmul_backward_input", "dy", dy, rows, weight.shape()[-2]);
   check_rows("matmul_backward_input", "dx", dx, rows, weight.shape()[-1]);
+  const Tensor scratch = counted_scratch(dx.dtype() == DType::bf16, weight.shape()[-2], stream);
   on_backend(stream, [&]<Backend B>() { matmul_backward_input<B>(dy, weight, dx, offsets, stream); });
 }
 
@@ -124,6 +143,7 @@ void matmul_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dwe
     TESSERA_CHECK(sum.shape() == dweight.shape() && sum.dtype() == DType::f32,
                   "matmul_backward_weight: sums must be ", dweight.shape(), " f32, got ", sum.shape(), " ",
                   sum.dtype());
+  const Tensor scratch = counted_scratch(!sums.empty(), rows, stream);
   on_backend(stream, [&]<Backend B>() { matmul_backward_weight<B>(dy, x, dweight, offsets, sums, stream); });
 }
 

@@ -13,6 +13,7 @@
 
 #include "launch/doctor_checks.h"
 #include "launch/format.h"
+#include "launch/machine_memory.h"
 #include "launch/process.h"
 #include "runtime/cuda_engine.h"
 #include "runtime/isa.h"
@@ -82,15 +83,11 @@ Check check_cores(const RankFacts& own, int ranks) {
 
 Check check_memory() {
   constexpr double kLittle = 2 * kGiB, kTooLittle = 0.5 * kGiB;
-  double available = 1024 * std::atof(proc_value("/proc/meminfo", "MemAvailable").c_str());
-  std::string found = format_bytes(available) + " available";
-  // A container may have less than its machine; "max" is no limit and reads as 0.
-  const double limit = std::atof(first_line("/sys/fs/cgroup/memory.max").c_str());
-  if (limit > 0) {
-    const double left = limit - std::atof(first_line("/sys/fs/cgroup/memory.current").c_str());
-    found += ", " + format_bytes(left) + " left of the limit of this container";
-    available = std::min(available, left);
-  }
+  const MachineMemory memory = machine_memory();
+  const double available = memory.room();
+  std::string found = format_bytes(memory.available) + " available";
+  if (memory.container_left)
+    found += ", " + format_bytes(*memory.container_left) + " left of the limit of this container";
   if (available >= kLittle) return {"memory", Verdict::ok, found};
   return {"memory", available < kTooLittle ? Verdict::fail : Verdict::warn, found,
           "close other programs or choose a smaller model"};

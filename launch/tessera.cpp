@@ -10,6 +10,7 @@
 #include "launch/compare_image_tokenizers.h"
 #include "launch/config.h"
 #include "launch/doctor.h"
+#include "launch/dry_run.h"
 #include "launch/engines.h"
 #include "launch/evaluate.h"
 #include "launch/generate_command.h"
@@ -63,9 +64,16 @@ int run_training(const Load& load, const Train& train_on) {
                     config.thread_ranks);
     });
     require_same(world, "the resolved config", flat_settings(to_json(config)));
-    if (!device_usable(world, config.device)) return static_cast<int>(kExitUsage);
     return train_on(config, world);
   });
+}
+
+/// train, where every rank can use the config's device.
+template <class Train>
+auto on_device(Train train) {
+  return [train](const auto& config, Communicator& world) {
+    return device_usable(world, config.device) ? train(config, world) : static_cast<int>(kExitUsage);
+  };
 }
 
 int run_prepare(const std::string& path, const std::vector<std::string>& overrides) {
@@ -149,7 +157,7 @@ struct ImageCommands {
             read_settings(train_settings.path, train_settings.overrides, config);
             return config;
           },
-          train_image_tokenizer);
+          on_device(train_image_tokenizer));
     }
     for (const CLI::App* command : {compare, tokenize, decode})
       TESSERA_CHECK(!command->parsed() || !under_mpi(), command->get_name(),
@@ -211,6 +219,19 @@ int run(int argc, char** argv) {
   train_settings.add_to(*train_command);
   std::string train_device;
   train_command->add_option("--device", train_device, "cpu or cuda; the same as device=...");
+  DryRunOptions dry;
+  bool is_dry = false;
+  CLI::Option* const dry_flag = train_command->add_flag(
+      "--dry-run", is_dry,
+      "instead of training: the memory that each rank will take, and whether the machine has it");
+  const auto add_dry = [&](CLI::Option* option) { option->needs(dry_flag); };
+  const CLI::Range count(int64_t{1}, int64_t{1} << 16);
+  add_dry(train_command->add_option("--ranks", dry.ranks, "to think up for a dry run")->check(count));
+  add_dry(train_command->add_option("--ranks-per-node", dry.ranks_per_node, "that share a machine's memory")
+              ->check(count));
+  add_dry(train_command->add_option("--memory", dry.memory,
+                                    "of a machine (of a GPU), e.g. 16GiB; default: what this one has left"));
+  add_dry(train_command->add_flag("--json", dry.json, "a dry run for machines"));
 
   CLI::App* prepare_command =
       app.add_subcommand("prepare", "turn a manifest of documents into a dataset of token shards");
@@ -350,7 +371,12 @@ int run(int argc, char** argv) {
     if (train_settings.print_keys) return print_keys<Config>();
     train_settings.split();
     if (!train_device.empty()) train_settings.overrides.push_back("device=" + train_device);
-    return run_training([&] { return load_config(train_settings.path, train_settings.overrides); }, train);
+    const auto load = [&] { return load_config(train_settings.path, train_settings.overrides); };
+    if (!is_dry) return run_training(load, on_device(train));
+    return run_training(load, [&](const Config& config, Communicator& world) {
+      dry_run(config, dry, world, std::cout);
+      return static_cast<int>(kExitSuccess);
+    });
   }
   if (prepare_command->parsed()) {
     if (prepare_settings.print_keys) return print_keys<PrepareConfig>();
@@ -363,9 +389,10 @@ int run(int argc, char** argv) {
     });
   if (upcycle_command->parsed()) return run_upcycle(upcycle);
   if (routers_command->parsed())
-    return run_training(
-        [&] { return routers_config(routers); },
-        [&](const Config& config, Communicator& world) { return train_routers(routers, config, world); });
+    return run_training([&] { return routers_config(routers); },
+                        on_device([&](const Config& config, Communicator& world) {
+                          return train_routers(routers, config, world);
+                        }));
   if (generate_command.command->parsed()) return generate_command.run();
   if (slurm_command.command->parsed()) return slurm_command.run();
   if (step_command->parsed()) return run_inspect_step(step);

@@ -15,21 +15,6 @@
 namespace tessera {
 namespace {
 
-std::unique_ptr<Loader> open_loader(const Config& config, Communicator& world, Stream stream) {
-  std::unique_ptr<Loader> loader;
-  agree(world, [&] {
-    check(config.mesh, world.size());
-    TESSERA_CHECK(world.size() <= config.loader.micro_batches, "loader.micro_batches: ", world.size(),
-                  " ranks need at least as many, got ", config.loader.micro_batches);
-    TokenDataset dataset(config.data, "train");
-    TESSERA_CHECK(dataset.vocabulary().size() == config.model.vocab, "model.vocab: is ", config.model.vocab,
-                  ", the dataset ", config.data, " has ", dataset.vocabulary());
-    loader = std::make_unique<Loader>(std::move(dataset), config.loader, static_cast<uint64_t>(config.seed),
-                                      stream);
-  });
-  return loader;
-}
-
 /// This rank's leaves of every step.
 LeafSequence leaves_of(const Mesh& mesh, int64_t leaves) {
   const LeafRange all = mesh.leaves_of_this_replica(leaves);
@@ -44,13 +29,6 @@ Batch next_batch(Loader& loader, Trace& trace) {
 StepSummary summary_of(StepStatistics& statistics, const StepPlan& plan, const Mesh& mesh, Trace& trace) {
   const TraceRange range(trace, "count_statistics");
   return statistics.total(plan, mesh);
-}
-
-/// What does not learn becomes constant.
-void choose_trained(Transformer& model, bool trains_model) {
-  for_each_parameter(model, "", [&](const std::string&, Parameter& parameter) {
-    parameter.trained = is_auxiliary(parameter) != trains_model;
-  });
 }
 
 /// By block; collective.
@@ -75,6 +53,27 @@ std::map<std::string, double> router_gradient_norms(const Transformer& model, co
 }
 
 }  // namespace
+
+std::unique_ptr<Loader> open_loader(const Config& config, Communicator& world, Stream stream) {
+  std::unique_ptr<Loader> loader;
+  agree(world, [&] {
+    check(config.mesh, world.size());
+    TESSERA_CHECK(world.size() <= config.loader.micro_batches, "loader.micro_batches: ", world.size(),
+                  " ranks need at least as many, got ", config.loader.micro_batches);
+    TokenDataset dataset(config.data, "train");
+    TESSERA_CHECK(dataset.vocabulary().size() == config.model.vocab, "model.vocab: is ", config.model.vocab,
+                  ", the dataset ", config.data, " has ", dataset.vocabulary());
+    loader = std::make_unique<Loader>(std::move(dataset), config.loader, static_cast<uint64_t>(config.seed),
+                                      stream);
+  });
+  return loader;
+}
+
+void choose_trained(Transformer& model, bool trains_model) {
+  for_each_parameter(model, "", [&](const std::string&, Parameter& parameter) {
+    parameter.trained = is_auxiliary(parameter) != trains_model;
+  });
+}
 
 int train(const Config& config, Communicator& plain_world) {
   if (config.comm.progress == "thread") plain_world.progress_in_background();

@@ -38,6 +38,9 @@ RowChoice choose_above(const Candidates& candidates, int64_t experts, const IsAb
 
 /// u8 [candidates, experts].
 Tensor membership(const RowChoice& chosen, const Candidates& candidates, int64_t rows) {
+  const Stream stream = candidates.index.stream();
+  if (stream.device.backend == Backend::meta)
+    return Tensor::empty({candidates.index.count(), std::ssize(chosen.counts)}, DType::u8, stream);
   std::vector<int64_t> places(static_cast<size_t>(rows), -1);
   int64_t place = 0;
   for (int32_t row : candidates.index.to_vector<int32_t>()) places[static_cast<size_t>(row)] = place++;
@@ -48,7 +51,7 @@ Tensor membership(const RowChoice& chosen, const Candidates& candidates, int64_t
   for (int64_t expert = 0; expert < experts; ++expert)
     for (int64_t i = 0; i < chosen.counts[static_cast<size_t>(expert)]; ++i, ++slot)
       taken[static_cast<size_t>(places[static_cast<size_t>(index[slot])] * experts + expert)] = 1;
-  return Tensor::from(taken, {place, experts}, candidates.index.stream());
+  return Tensor::from(taken, {place, experts}, stream);
 }
 
 }  // namespace

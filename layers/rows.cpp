@@ -38,7 +38,9 @@ Rows select_evenly(const Rows& rows, int64_t count) {
     return to;
   };
   Rows chosen = rows;
-  chosen.tokens = chosen.positions = numbers(count);
+  chosen.of_peers = {};
+  chosen.tokens = numbers(count);
+  chosen.positions = numbers(count);
   for (int64_t& segment : chosen.segments) segment = segment * count / rows.tokens.count();
   chosen.all.units.assign(rows.all.units.size(), 0);
   for (Candidates& modality : chosen.of_modality) {

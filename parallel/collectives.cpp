@@ -40,14 +40,15 @@ void check_broadcast(int root, int size) {
 void check_split(int color) { TESSERA_CHECK(color >= 0, "split: color must not be negative, got ", color); }
 
 std::vector<std::byte> all_gather_bytes(Communicator& communicator, std::span<const std::byte> bytes) {
-  if (bytes.empty()) return {};
-  std::vector<uint8_t> part(bytes.size());
+  // One byte more, so that there is an address when there are no values: ranks meet then too.
+  std::vector<uint8_t> part(bytes.size() + 1),
+      gathered(bytes.size() * static_cast<size_t>(communicator.size()) + 1);
   std::ranges::transform(bytes, part.begin(), [](std::byte byte) { return static_cast<uint8_t>(byte); });
-  std::vector<std::byte> gathered(bytes.size() * static_cast<size_t>(communicator.size()));
-  const Tensor whole = Tensor::over(std::span(reinterpret_cast<uint8_t*>(gathered.data()), gathered.size()));
-  const Stream stream = whole.stream();
-  static_cast<void>(communicator.all_gather(Tensor::over(std::span(part)), whole, stream).wait(stream));
-  return gathered;
+  const Tensor mine = Tensor::over(std::span(part).first(bytes.size())),
+               whole = Tensor::over(std::span(gathered).first(gathered.size() - 1));
+  static_cast<void>(communicator.all_gather(mine, whole, whole.stream()).wait(whole.stream()));
+  const auto all = std::as_bytes(std::span(gathered)).first(gathered.size() - 1);
+  return {all.begin(), all.end()};
 }
 
 std::vector<double> all_gather_values(Communicator& communicator, std::span<const double> values) {

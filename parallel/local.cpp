@@ -131,7 +131,7 @@ class LocalCommunicator final : public Communicator {
         copy(theirs, whole.slice(rank * part.count(), {part.count()}));
       }
     });
-    return {whole, [](Stream) {}};
+    return {whole, [part](Stream) {}};  // kept until then, as by other communicators
   }
 
   Pending<Tensor> all_to_all(Tensor send, std::span<const int64_t> send_counts, Tensor receive,
@@ -145,7 +145,7 @@ class LocalCommunicator final : public Communicator {
         begin += count;
       }
     });
-    return {receive, [](Stream) {}};
+    return {receive, [send](Stream) {}};
   }
 
   void broadcast(Tensor data, int root) override {

@@ -218,7 +218,7 @@ class MpiCommunicator final : public Communicator {
 
   Pending<Tensor> all_gather(Tensor part, Tensor whole, Stream) override {
     check_all_gather(part, whole, size_);
-    if (!has_storage(part)) return {whole, [](Stream) {}};
+    if (!has_storage(part)) return {whole, [part](Stream) {}};
     const auto ranks = static_cast<size_t>(size_);
     const std::vector<int64_t> counts(ranks, part.count());
     const std::vector<Share> same(ranks, {static_cast<char*>(part.bytes_data()), part.bytes()});
@@ -228,7 +228,7 @@ class MpiCommunicator final : public Communicator {
   Pending<Tensor> all_to_all(Tensor send, std::span<const int64_t> send_counts, Tensor receive,
                              std::span<const int64_t> receive_counts, Stream) override {
     check_all_to_all(send, send_counts, receive, receive_counts, size_);
-    if (!has_storage(send)) return {receive, [](Stream) {}};
+    if (!has_storage(send)) return {receive, [send](Stream) {}};
     return exchange("all_to_all", send, shares_of(send, send_counts), receive,
                     shares_of(receive, receive_counts));
   }

@@ -4,10 +4,13 @@
 #include <numeric>
 #include <utility>
 
+#include "runtime/meta_engine.h"
+
 namespace tessera {
 
 void NodeExchange::start(Communicator& communicator, std::vector<Tensor> nodes, std::vector<LeafRange> leaves,
                          int64_t part, Stream stream) {
+  const MemoryFor use(MemoryUse::communication, stream);
   leaves_ = std::move(leaves);
   part_ = part;
   if (communicator.size() == 1) {
@@ -30,6 +33,7 @@ void NodeExchange::start(Communicator& communicator, std::vector<Tensor> nodes, 
 }
 
 void NodeExchange::finish(CanonicalSum<Tensor>& sum, Stream stream) {
+  const MemoryFor use(MemoryUse::gradients, stream);
   std::vector<Tensor> turns;
   for (Pending<Tensor>& turn : turns_) turns.push_back(std::move(turn).wait(stream));
   turns_.clear();

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "parallel/traced.h"
+#include "runtime/meta_engine.h"
 
 namespace tessera {
 
@@ -20,6 +21,7 @@ struct RowExchange::Flight {
   Tensor start(const Tensor& rows, const std::vector<int64_t>& from, const std::vector<int64_t>& to) {
     const Stream stream = rows.stream();
     const TracedRange range(stream, names.start);
+    const MemoryFor use(MemoryUse::communication, stream);
     const int64_t count = std::reduce(to.begin(), to.end());
     const Tensor room = Tensor::empty({count / width, width}, rows.dtype(), stream);
     const About about(*communicator, purpose);

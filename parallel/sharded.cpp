@@ -8,6 +8,7 @@
 #include "kernels/pointwise.h"
 #include "kernels/random_fill.h"
 #include "parallel/traced.h"
+#include "runtime/meta_engine.h"
 #include "runtime/random.h"
 
 namespace tessera {
@@ -15,6 +16,7 @@ AdamW adamw_over(const std::vector<ShardPiece>& pieces, const AdamWConfig& confi
   std::vector<Optimized> ranges;
   for (const ShardPiece& piece : pieces)
     ranges.push_back({piece.value, piece.grad, piece.parameter->decays(), piece.parameter->trained});
+  const MemoryFor use(MemoryUse::moments, pieces.empty() ? Stream() : pieces[0].value.stream());
   return AdamW(std::move(ranges), config);
 }
 
@@ -50,8 +52,13 @@ void ShardGroup::bind(std::vector<Parameter*> parameters, const Mesh& mesh, Stre
   // The exchange between replicas cuts a share once more.
   const int64_t parts = communicator_->size() * mesh.across().size();
   share_ = (count + parts - 1) / parts * mesh.across().size();
-  shard_ = Tensor::zeros({share_}, DType::f32, stream);
-  shard_grad_ = Tensor::zeros({share_}, DType::f32, stream);
+  const auto zeros_for = [&](MemoryUse purpose) {
+    const MemoryFor use(purpose, stream);
+    return Tensor::zeros({share_}, DType::f32, stream);
+  };
+  shard_ = zeros_for(MemoryUse::parameters);
+  shard_grad_ = zeros_for(MemoryUse::gradients);
+  const MemoryFor use(MemoryUse::communication, stream);
   whole_valid_ = whole_is_shard();
   whole_ = whole_valid_ ? shard_ : Tensor::empty({share_ * communicator_->size()}, options.compute, stream);
   invalidate();
@@ -103,6 +110,7 @@ void ShardGroup::begin_round(LeafRange leaves) {
 void ShardGroup::start_gather() {
   if (whole_valid_ || arriving_whole_) return;
   const TracedRange range(stream_, "gather_parameters");
+  const MemoryFor use(MemoryUse::communication, stream_);
   whole_.restore();
   Tensor part = shard_;
   if (options_.compute != DType::f32) {
@@ -171,6 +179,7 @@ Tensor ShardGroup::room_of_leaf(int64_t leaf) {
 }
 
 void ShardGroup::make_room() {
+  const MemoryFor use(MemoryUse::gradients, stream_);
   carry_ = {};
   whole_grads_.clear();
   const int64_t first = leaves_of_member(communicator_->rank()).first;

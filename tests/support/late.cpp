@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "runtime/cpu_engine.h"
+
 namespace tessera {
 namespace {
 
@@ -24,13 +26,13 @@ class Late final : public Communicator {
   }
 
   Pending<Tensor> all_gather(Tensor part, Tensor whole, Stream after) override {
-    Tensor hidden = Tensor::like(whole);
+    Tensor hidden = Tensor::empty(whole.shape(), whole.dtype(), memory_->stream());
     return delivered_late("all_gather", inner_->all_gather(part, std::move(hidden), after), part, whole);
   }
 
   Pending<Tensor> all_to_all(Tensor send, std::span<const int64_t> send_counts, Tensor receive,
                              std::span<const int64_t> receive_counts, Stream after) override {
-    Tensor hidden = Tensor::like(receive);
+    Tensor hidden = Tensor::empty(receive.shape(), receive.dtype(), memory_->stream());
     return delivered_late("all_to_all",
                           inner_->all_to_all(send, send_counts, std::move(hidden), receive_counts, after),
                           send, receive);
@@ -40,16 +42,17 @@ class Late final : public Communicator {
   void barrier() override { inner_->barrier(); }
 
  private:
-  static Pending<Tensor> delivered_late(const char* operation, Pending<Tensor> arriving, const Tensor& send,
-                                        const Tensor& room) {
+  Pending<Tensor> delivered_late(const char* operation, Pending<Tensor> arriving, const Tensor& send,
+                                 const Tensor& room) const {
     std::fill_n(static_cast<std::byte*>(room.bytes_data()), room.bytes(), std::byte{0xff});
     const auto hidden = std::make_shared<Pending<Tensor>>(std::move(arriving));
-    return {room, [operation, hidden, send, sent = bytes_in(send), room](Stream consumer) {
+    return {room, [operation, memory = memory_, hidden, send, sent = bytes_in(send), room](Stream consumer) {
               TESSERA_CHECK(bytes_in(send) == sent, operation, ": the send buffer was written before wait()");
               copy(std::move(*hidden).wait(consumer), room);
             }};
   }
 
+  const std::shared_ptr<CpuEngine> memory_ = std::make_shared<CpuEngine>(1, Isa::avx2);  ///< of what arrives
   std::unique_ptr<Communicator> inner_;
 };
 
