@@ -103,15 +103,19 @@ class CountedTraining {
 ProductScratch product_scratch(const Config& config, int threads) {
   if (config.device != "cpu") return {};
   constexpr int64_t kSize = 1024;
-  const auto besides_operands = [&](const auto& multiply) {
-    CpuEngine engine(threads, config.isa == "auto" ? detect_isa() : parse_isa(config.isa));
-    const Var a = Tensor::zeros({kSize, kSize}, config.compute_dtype(), engine.stream()),
-              b = Tensor::zeros({kSize, kSize}, config.compute_dtype(), engine.stream()), c = multiply(a, b);
+  const Isa detected = config.isa == "auto" ? detect_isa() : parse_isa(config.isa);
+  // Products of f32 have no level above; there the scratch of those that wait is that of a bf16 result.
+  const Isa isa = config.compute_dtype() == DType::f32 ? std::min(detected, Isa::avx512) : detected;
+  const auto besides_operands = [&](DType dtype, const auto& multiply) {
+    CpuEngine engine(threads, isa);
+    const Var a = Tensor::zeros({kSize, kSize}, dtype, engine.stream()),
+              b = Tensor::zeros({kSize, kSize}, dtype, engine.stream()), c = multiply(a, b);
     const MemoryStatistics memory = engine.memory.statistics();
     return memory.peak_bytes - memory.live_bytes;
   };
-  return {.plain = besides_operands([](const Var& a, const Var& b) { return matmul_f32(a, b); }),
-          .waiting = besides_operands([](const Var& a, const Var& b) { return matmul(a, b); })};
+  return {.plain = besides_operands(config.compute_dtype(),
+                                    [](const Var& a, const Var& b) { return matmul_f32(a, b); }),
+          .waiting = besides_operands(DType::bf16, [](const Var& a, const Var& b) { return matmul(a, b); })};
 }
 
 MemoryPlan plan_memory(const Config& config, const PlanOptions& options, Communicator& world) {

@@ -39,7 +39,7 @@ struct Sample {
   int64_t faults, large;
 };
 
-/// A rank whose steps are seen by their first gather of parameters.
+/// A rank whose steps of two micro-batches are seen by the exchange of the first one's gradients: the second is added to them.
 class Watched final : public Communicator {
  public:
   Watched(Communicator& inner, std::vector<Sample>& steps) : inner_(inner), steps_(steps) {}
@@ -57,7 +57,7 @@ class Watched final : public Communicator {
   void broadcast(Tensor data, int root) override { inner_.broadcast(std::move(data), root); }
   void barrier() override { inner_.barrier(); }
   void about(const std::string& purpose) override {
-    if (purpose.starts_with("gather embedding")) {
+    if (purpose == "exchange gradients of embedding") {
       rusage usage{};
       ::getrusage(RUSAGE_SELF, &usage);
       steps_.push_back({usage.ru_minflt, large_requests});
@@ -91,6 +91,7 @@ TEST(SteadyMemory, StepsAskForNothing) {
       config.out = folder / str(model.feed_forward, model.depth_capacity, compute);
       config.compute = compute;
       config.steps = kSteps;
+      config.loader.micro_batches = 2;
       config.flight_recorder.records = 0;
       std::vector<Sample> steps;
       run_ranks(1, [&](Communicator& world) {
