@@ -6,7 +6,7 @@ THREADS := 1
 CTEST := ctest --test-dir $(BUILD) --output-on-failure -j2
 
 .PHONY: demo test test-all check build bench sanitize verify-layouts verify-slurm verify-faults parallel-mutants format clean
-.PHONY: step-profile step-ratios overhead scaling moma-study caption-match
+.PHONY: step-profile step-ratios overhead history scaling moma-study caption-match
 .PHONY: cuda-check cuda-mutants cuda-coverage kernel-report gpu-check
 
 demo: ## train a small model on real images and text, and write a report page
@@ -61,6 +61,18 @@ SCALING = mpirun --allow-run-as-root -n $(RANKS) --oversubscribe --bind-to none 
 
 scaling: build ## one rank against RANKS: throughput, exposed communication, bytes sent and memory beside their closed forms
 	$(SCALING) $(BUILD)/scaling_of_$(RANKS)
+
+COMMIT = $(shell git rev-parse --short HEAD)
+RESULTS = $(BUILD)/results_of_$(COMMIT)
+
+history: build ## measure what RESULTS lacks (half an hour), and add a line of ratios to benchmarks/history.jsonl
+	@git diff --quiet HEAD || { echo "history: commit first what is to be recorded"; exit 1; }
+	mkdir -p $(RESULTS)
+	[ -e $(RESULTS)/step_profile.jsonl ] || $(BUILD)/step_profile $(RESULTS)
+	[ -e $(RESULTS)/step_ratios.jsonl ] || $(BUILD)/step_ratios $(RESULTS) cpu_small
+	[ -e $(RESULTS)/overhead.jsonl ] || $(BUILD)/overhead $(RESULTS)
+	[ -e $(RESULTS)/scaling.jsonl ] || $(SCALING) $(RESULTS)
+	$(BUILD)/record_history $(RESULTS) $(COMMIT) benchmarks/history.jsonl $(BUILD)/history.html
 
 verify-slurm: ## trainings as jobs of a real Slurm on this machine: stopped, requeued, resumed, the same bits
 	@cmake/install_dependencies.sh build test slurm

@@ -2,19 +2,36 @@
 
 namespace tessera::benchmarks {
 
-std::vector<TimedSteps> steps_in_turns(const std::vector<StepSetting>& settings, int turns) {
+namespace {
+
+constexpr int kTurnsOfAModel = 5;
+
+/// Turns first, first + 1, ..., of models of their own.
+void add_turns(const std::vector<StepSetting>& settings, int first, int turns,
+               std::vector<TimedSteps>& timed) {
   const std::unique_ptr<Communicator> world = solo_communicator();
-  std::vector<std::unique_ptr<TrainingStep>> steps;
-  std::vector<TimedSteps> timed;
-  for (const StepSetting& setting : settings) {
-    const TrainingStep& step = *steps.emplace_back(std::make_unique<TrainingStep>(setting, *world));
-    timed.push_back({setting, step.tokens(), step.flops()});
+  std::vector<std::unique_ptr<TrainingStep>> steps(settings.size());
+  const auto next = [&](size_t turn, size_t i) { return (turn + i) % settings.size(); };
+  for (size_t i = 0; i < settings.size(); ++i) {
+    const size_t now = next(static_cast<size_t>(first / kTurnsOfAModel), i);
+    steps[now] = std::make_unique<TrainingStep>(settings[now], *world);
+    timed[now].tokens = steps[now]->tokens();
+    timed[now].flops = steps[now]->flops();
   }
-  for (size_t turn = 0; turn < static_cast<size_t>(turns); ++turn)
-    for (size_t i = 0; i < steps.size(); ++i) {
-      const size_t now = (turn + i) % steps.size();
+  for (int turn = first; turn < first + turns; ++turn)
+    for (size_t i = 0; i < settings.size(); ++i) {
+      const size_t now = next(static_cast<size_t>(turn), i);
       timed[now].seconds.push_back(steps[now]->run());
     }
+}
+
+}  // namespace
+
+std::vector<TimedSteps> steps_in_turns(const std::vector<StepSetting>& settings, int turns) {
+  std::vector<TimedSteps> timed;
+  for (const StepSetting& setting : settings) timed.push_back({setting});
+  for (int first = 0; first < turns; first += kTurnsOfAModel)
+    add_turns(settings, first, std::min(kTurnsOfAModel, turns - first), timed);
   return timed;
 }
 

@@ -15,7 +15,8 @@ struct TimedSteps {
   std::vector<double> seconds{};  ///< by turn
 };
 
-/// A step of every setting in each turn, which starts with another one each time.  All models are in memory at once.
+/// A step of every setting in each turn, which starts with another one each time.  All models are in memory at once, and made anew
+/// after five turns: where a model lies in memory alone is worth some percent of its steps.
 std::vector<TimedSteps> steps_in_turns(const std::vector<StepSetting>& settings, int turns);
 
 /// Time per token of one over that of the other in the same turn.

@@ -14,6 +14,7 @@
 #include "launch/doctor_checks.h"
 #include "launch/format.h"
 #include "launch/machine_memory.h"
+#include "launch/proc_value.h"
 #include "launch/process.h"
 #include "runtime/cuda_engine.h"
 #include "runtime/isa.h"
@@ -30,17 +31,6 @@ std::string first_line(const std::string& path) {
   std::string line;
   std::getline(in, line);
   return line;
-}
-
-/// What follows the colon of the first line of a /proc file that starts with key.
-std::string proc_value(const std::string& path, const std::string& key) {
-  std::ifstream in(path);
-  for (std::string line; std::getline(in, line);)
-    if (line.starts_with(key)) {
-      const size_t begin = line.find_first_not_of(" \t", line.find(':') + 1);
-      return begin == std::string::npos ? "" : line.substr(begin);
-    }
-  return "";
 }
 
 Check check_processor(const AllFacts& ranks) {

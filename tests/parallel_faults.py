@@ -7,14 +7,14 @@ CANONICAL_SUM = [
     ("parallel/canonical_sum.h", "stack_.back().node.is_left() && stack_.back().node.height == node.height",
      "stack_.back().node.is_left()", "leaves are merged in the order in which they come, not by the tree"),
     ("parallel/canonical_sum.h", """Value sum = std::move(stack_.back().sum);
-    for (stack_.pop_back(); !stack_.empty(); stack_.pop_back())
-      sum = canonical_add(std::move(stack_.back().sum), std::move(sum));
+    for (stack_.pop_back(); !stack_.empty(); stack_.pop_back()) sum = canonical_add(stack_.back().sum, sum);
 """, """Value sum = std::move(stack_.front().sum);
-    for (size_t i = 1; i < stack_.size(); ++i) sum = canonical_add(std::move(sum), std::move(stack_[i].sum));
+    for (size_t i = 1; i < stack_.size(); ++i) sum = canonical_add(sum, stack_[i].sum);
     stack_.clear();
 """, "what is left at the end is added from the left"),
-    ("parallel/canonical_sum.cpp", "low.sole_owner() ? low : high.sole_owner() ? high : Tensor::like(low)", "low",
-     "a sum is written over a gradient that somebody else holds"),
+    ("parallel/canonical_sum.h", "carry.node.height + 1", "1", "a leaf that merges twice is taken for one that merges once"),
+    ("parallel/sharded.cpp", "if (parameter.uses == 1)  //", "if (parameter.uses >= 1)  //",
+     "the gradients of several uses are added to the sums of other leaves one by one"),
     ("parallel/canonical_sum.cpp", "if (wider.end() > end) break;", "if (wider.end() > end + 1) break;",
      "a node reaches one leaf too far"),
     ("parallel/canonical_sum.cpp", "if (wider.end() > end) break;", "if (wider.end() >= end) break;",
