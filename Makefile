@@ -68,7 +68,7 @@ RESULTS = $(BUILD)/results_of_$(COMMIT)
 history: build ## measure what RESULTS lacks (half an hour), and add a line of ratios to benchmarks/history.jsonl
 	@git diff --quiet HEAD || { echo "history: commit first what is to be recorded"; exit 1; }
 	mkdir -p $(RESULTS)
-	[ -e $(RESULTS)/step_profile.jsonl ] || $(BUILD)/step_profile $(RESULTS)
+	[ -e $(RESULTS)/step_profile.jsonl ] || $(BUILD)/step_profile $(RESULTS) 1
 	[ -e $(RESULTS)/step_ratios.jsonl ] || $(BUILD)/step_ratios $(RESULTS) cpu_small
 	[ -e $(RESULTS)/overhead.jsonl ] || $(BUILD)/overhead $(RESULTS)
 	[ -e $(RESULTS)/scaling.jsonl ] || $(SCALING) $(RESULTS)

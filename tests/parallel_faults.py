@@ -87,19 +87,20 @@ SHARD_GROUP = [
      "after resharding, the old copy counts as gathered"),
     ("parallel/sharded.cpp", "parameter.has_grad = parameter.room_taken = false;", "",
      "gradients of the round before are added to"),
-    ("parallel/sharded.cpp", "if (!of_leaf.has_grad) kernels::fill(of_leaf.grad, 0, stream_);", "",
+    ("parallel/sharded.cpp", "if (!parameter.has_grad) kernels::fill(grad, 0, stream_);", "",
      "gradients that nobody formed are not zero"),
     ("parallel/sharded.cpp", "kernels::fill(flat.slice(used, {flat.count() - used}), 0, stream_);", "",
      "padding is not zero"),
-    ("parallel/sharded.cpp", "own.first + static_cast<int64_t>(leaf); number < own.end)",
-     "own.first + static_cast<int64_t>(leaf); number < own.first + leaves_each_)", "ranks without a leaf send gradients"),
-    ("parallel/sharded.cpp", "sum.push({number, 0}, std::move(flat));", "sum.push({own.end - 1 - static_cast<int64_t>(leaf), 0}, std::move(flat));",
+    ("parallel/sharded.cpp", "int64_t leaf = own.first; leaf < own.end;",
+     "int64_t leaf = own.first; leaf < own.first + leaves_each_;", "ranks without a leaf send gradients"),
+    ("parallel/sharded.cpp", "whole_grads_[static_cast<size_t>(leaf - own.first)]", "whole_grads_[static_cast<size_t>(own.end - 1 - leaf)]",
      "the leaves of an expert axis are added in reverse"),
-    ("parallel/sharded.cpp", "sum.push({number, 0}, std::move(flat));", """{
+    ("parallel/sharded.cpp", "sum.push({leaf, 0}, std::move(whole_grads_[static_cast<size_t>(leaf - own.first)]));", """{
+      const Tensor flat = whole_grads_[static_cast<size_t>(leaf - own.first)];
       const Tensor rounded = Tensor::empty(flat.shape(), options_.compute, stream_);
       kernels::cast(flat, rounded, stream_);
       kernels::cast(rounded, flat, stream_);
-      sum.push({number, 0}, std::move(flat));
+      sum.push({leaf, 0}, flat);
     }""", "gradients are rounded to the compute dtype before the tree"),
     ("parallel/sharded.cpp", "    complete_exchange();  // of the round before\n", "",
      "an exchange starts over the one of the round before"),
