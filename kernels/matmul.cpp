@@ -97,8 +97,6 @@ void matmul_backward_weight<Backend::cpu>(const Tensor& dy, const Tensor& x, con
 
 namespace {
 
-constexpr int64_t kLongSum = 256;  ///< kDepth of kernels/cpu/vector_matmul.cpp
-
 /// On meta, what a processor takes besides the operands for sums of so many terms, which are rounded or added to others in the end, or
 /// not.
 Tensor counted_scratch(bool finishes, int64_t terms, Stream stream) {
@@ -106,7 +104,7 @@ Tensor counted_scratch(bool finishes, int64_t terms, Stream stream) {
   if (!engine || engine->product_scratch().plain == 0) return {};
   const auto [plain, waiting] = engine->product_scratch();
   const MemoryFor use(MemoryUse::scratch, stream);
-  return Tensor::empty({finishes && terms > kLongSum ? waiting : plain}, DType::u8, stream);
+  return Tensor::empty({finishes && terms > cpu::kDepth ? waiting : plain}, DType::u8, stream);
 }
 
 }  // namespace

@@ -12,7 +12,6 @@ namespace {
 
 // Sizes in words of 32 bits of what multiply_tile() packs.  The panels of a tile, up to 14 rows of A each, take half of a 1 MiB L2; a
 // panel takes half of a 32 KiB L1, and so does half of a strip.
-constexpr int64_t kDepth = 256;
 constexpr int64_t kMostRows = 512;
 constexpr int64_t kMostColumns = 2048;
 constexpr int64_t kPanelStride =

@@ -12,6 +12,9 @@
 
 namespace tessera::kernels::cpu {
 
+/// Steps of a block of the summed dim.  Unfinished sums of more terms wait in scratch, a tile of them a thread.
+constexpr int64_t kDepth = 256;
+
 void multiply_f32(std::span<const Product> products, Stream stream);
 
 /// From Isa::avx512_bf16 on.
