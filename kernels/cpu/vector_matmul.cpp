@@ -18,7 +18,6 @@ constexpr int64_t kPanelStride =
     kDepth + 16;  // no power of two: rows of a panel fall on different cache sets
 constexpr int64_t kPanelFloats = 16 * kPanelStride;
 constexpr int64_t kStripFloats = 32 * kDepth;
-constexpr int64_t kRegisterFloats = 16 * 32;
 constexpr int64_t kNarrowestPanel = 6;  // rows of a panel at Isa::avx2
 
 // Each tile packs its part of both operands, so two threads lose 6 % of a step with eight tiles each; with one, the first to finish
@@ -86,8 +85,7 @@ void multiply(std::span<const Product> products, MultiplyTile* multiply_tile, St
   const bool waits = std::ranges::any_of(products, [](const Product& product) {
     return product.k > kDepth && (!product.sums.empty() || product.c.dtype == DType::bf16);
   });
-  const int64_t scratch_floats = kStripFloats + kRegisterFloats +
-                                 parts(size.rows, kNarrowestPanel) * kPanelFloats +
+  const int64_t scratch_floats = kStripFloats + parts(size.rows, kNarrowestPanel) * kPanelFloats +
                                  (waits ? size.rows * size.columns : 0);
   const Tensor scratch = Tensor::empty({threads, scratch_floats}, DType::f32, stream);
   for_each_part(
