@@ -91,6 +91,7 @@ void matmul_backward_weight<Backend::cpu>(const Tensor& dy, const Tensor& x, con
     Product product{
         out, in, rows, rows_from(dy, row, out, true), rows_from(x, row, in), rows_from(dweight, g * out, in)};
     for (const Tensor& sum : sums) product.sums.push_back(sum.data<float>() + g * out * in);
+    product.past_caches = sums.empty();  // until the next micro-batch
     return product;
   });
 }

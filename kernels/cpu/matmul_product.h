@@ -24,6 +24,7 @@ struct Product {
   Matrix a, b, c;
   /// With the stride of c, which is f32 then and may be one of them: added to the complete sum_p one after the other.
   std::vector<const float*> sums{};
+  bool past_caches = false;  ///< nobody reads c soon
 };
 
 /// The number of parts of at most most that cover count.
