@@ -8,6 +8,7 @@
 #include "benchmarks/median.h"
 #include "benchmarks/step_race.h"
 #include "benchmarks/step_turns.h"
+#include "parallel/forwarding.h"
 #include "parallel/recorded.h"
 #include "runtime/isa.h"
 #include "tests/data/temporary_folder.h"
@@ -100,14 +101,12 @@ TEST(SpeedFull, LoaderMetricsCheckpointsAndTraceOf4t4iTakeLessThanTwoPercent) {
 }
 
 /// Adds up the time in its calls and waits, and in those of its parts.
-class Timed final : public Communicator {
+class Timed final : public Forwarding {
  public:
   explicit Timed(Communicator& inner, std::shared_ptr<int64_t> ns = std::make_shared<int64_t>(0))
-      : inner_(inner), ns_(std::move(ns)) {}
+      : Forwarding(inner), ns_(std::move(ns)) {}
   int64_t take_ns() { return std::exchange(*ns_, 0); }
 
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
   std::unique_ptr<Communicator> split(int color, int key) override {
     parts_.push_back(inner_.split(color, key));
     return std::make_unique<Timed>(*parts_.back(), ns_);
@@ -121,8 +120,6 @@ class Timed final : public Communicator {
       return inner_.all_to_all(std::move(send), send_counts, receive, receive_counts, after);
     });
   }
-  void broadcast(Tensor data, int root) override { inner_.broadcast(std::move(data), root); }
-  void barrier() override { inner_.barrier(); }
   void about(const std::string& purpose) override {
     const int64_t begin = Trace::now_ns();
     inner_.about(purpose);
@@ -142,7 +139,6 @@ class Timed final : public Communicator {
             }};
   }
 
-  Communicator& inner_;
   std::vector<std::unique_ptr<Communicator>> parts_;
   std::shared_ptr<int64_t> ns_;
 };

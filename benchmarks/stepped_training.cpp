@@ -3,19 +3,17 @@
 #include <filesystem>
 
 #include "launch/train.h"
+#include "parallel/forwarding.h"
 #include "runtime/error.h"
 
 namespace tessera::benchmarks {
 
 /// Stops the training's thread at the first collective after a new line of metrics.
-class SteppedTraining::Turnstile final : public Communicator {
+class SteppedTraining::Turnstile final : public Forwarding {
  public:
   Turnstile(Communicator& inner, SteppedTraining& training)
-      : inner_(inner), training_(training), metrics_(training.config_.out + "/metrics.jsonl") {}
+      : Forwarding(inner), training_(training), metrics_(training.config_.out + "/metrics.jsonl") {}
 
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  std::unique_ptr<Communicator> split(int color, int key) override { return inner_.split(color, key); }
   Pending<Tensor> all_gather(Tensor part, Tensor whole, Stream after) override {
     std::error_code missing;
     const std::uintmax_t bytes = std::filesystem::file_size(metrics_, missing);
@@ -25,15 +23,8 @@ class SteppedTraining::Turnstile final : public Communicator {
     }
     return inner_.all_gather(std::move(part), std::move(whole), after);
   }
-  Pending<Tensor> all_to_all(Tensor send, std::span<const int64_t> send_counts, Tensor receive,
-                             std::span<const int64_t> receive_counts, Stream after) override {
-    return inner_.all_to_all(std::move(send), send_counts, std::move(receive), receive_counts, after);
-  }
-  void broadcast(Tensor data, int root) override { inner_.broadcast(std::move(data), root); }
-  void barrier() override { inner_.barrier(); }
 
  private:
-  Communicator& inner_;
   SteppedTraining& training_;
   const std::string metrics_;
   std::uintmax_t seen_ = 0;

@@ -83,11 +83,9 @@ int64_t TrainingStep::tokens() const {
 void TrainingStep::micro_batch(int64_t round) {
   const Batch& batch = batches_[static_cast<size_t>(round)];
   shards_.begin_round(round, std::ssize(leaves_));
-  Rows rows = rows_of(batch, batch.tokens.stream());
-  rows.recompute = config_.recomputed();
-  rows.of_peers = tokens_of_peers(shards_.mesh(), loader_, 0, round, config_.model.routing_pool);
   Routings routings;
-  rows.record = &routings;
+  const Rows rows =
+      rows_of_round(batch, config_, shards_.mesh(), loader_, 0, round, routings, batch.tokens.stream());
   Tape tape;
   const Loss loss = cross_entropy(model_(rows), batch.targets, scale_, config_.z_loss);
   tape.backward(loss.total);

@@ -73,12 +73,9 @@ class CountedTraining {
     const std::optional<int64_t> leaf = mesh.leaf(round, leaves);
     const Batch batch = read(step, leaf);
     const Tensor targets = batch.targets.to(stream_);
-    Rows rows = rows_of(batch, stream_);
-    rows.recompute = config_.recomputed();
-    rows.of_peers = tokens_of_peers(mesh, *loader_, step, round, config_.model.routing_pool);
     Routings routings;
     Tensor output;
-    rows.record = &routings;
+    Rows rows = rows_of_round(batch, config_, mesh, *loader_, step, round, routings, stream_);
     rows.output = &output;
     if (config_.trained == "model")
       rows.noise = RouterNoise{static_cast<uint64_t>(config_.seed), step, batch.leaf};

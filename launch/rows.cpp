@@ -39,17 +39,20 @@ PoolTokens pool_tokens(const std::vector<PerModality>& of_units, const std::stri
   return pools;
 }
 
-std::vector<PoolTokens> tokens_of_peers(const Mesh& mesh, const Loader& loader, int64_t step, int64_t round,
-                                        const std::string& routing_pool) {
-  std::vector<PoolTokens> of_peers;
+Rows rows_of_round(const Batch& batch, const Config& config, const Mesh& mesh, const Loader& loader,
+                   int64_t step, int64_t round, Routings& routings, Stream stream) {
+  Rows rows = rows_of(batch, stream);
+  rows.recompute = config.recomputed();
+  rows.record = &routings;
   const int peers = mesh.expert().size();
-  if (peers == 1) return of_peers;
+  if (peers == 1) return rows;
   const LeafRange leaves = mesh.round_of_this_replica(round, loader.sampler().leaves());
   const int64_t first = leaves.first + mesh.replica().rank() - mesh.expert().rank();
   for (int64_t leaf = first; leaf < first + peers; ++leaf)
-    of_peers.push_back(leaf < leaves.end ? pool_tokens(loader.token_counts(step, leaf), routing_pool)
-                                         : PoolTokens());
-  return of_peers;
+    rows.of_peers.push_back(leaf < leaves.end
+                                ? pool_tokens(loader.token_counts(step, leaf), config.model.routing_pool)
+                                : PoolTokens());
+  return rows;
 }
 
 FlopInputs flop_inputs(const Rows& rows, const ModelConfig& config, const Routings& routings) {

@@ -119,12 +119,9 @@ int train_recorded(const Config& config, Communicator& recorded_world, Flight& f
       recorder.phase(FlightPhase::loader);
       const Batch batch = leaf ? next_batch(*loader, trace) : empty_batch(engines.host());
       recorder.phase(FlightPhase::forward);
-      Rows rows = rows_of(batch, stream);
-      rows.recompute = config.recomputed();
-      rows.of_peers = tokens_of_peers(mesh, *loader, step, round, config.model.routing_pool);
       Routings routings;
       Tensor output;
-      rows.record = &routings;
+      Rows rows = rows_of_round(batch, config, mesh, *loader, step, round, routings, stream);
       rows.output = &output;
       if (trains_model) rows.noise = RouterNoise{seed, step, batch.leaf};
       Tape tape;  // everything below is recorded

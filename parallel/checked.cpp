@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "parallel/collectives.h"
+#include "parallel/forwarding.h"
 
 namespace tessera {
 namespace {
@@ -55,13 +56,9 @@ bool throws(const Check& check) {
   }
 }
 
-class Checked final : public Communicator {
+class Checked final : public Forwarding {
  public:
-  explicit Checked(Communicator& inner) : inner_(inner) {}
-  explicit Checked(std::unique_ptr<Communicator> inner) : owned_(std::move(inner)), inner_(*owned_) {}
-
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
+  using Forwarding::Forwarding;
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     agree({.operation = Operation::split});
@@ -97,9 +94,6 @@ class Checked final : public Communicator {
     agree({.operation = Operation::barrier});
     inner_.barrier();
   }
-
-  void progress_in_background() override { inner_.progress_in_background(); }
-  void about(const std::string& purpose) override { inner_.about(purpose); }
 
  private:
   void agree(const Call& call) {
@@ -139,9 +133,6 @@ class Checked final : public Communicator {
       }
     }
   }
-
-  std::unique_ptr<Communicator> owned_;
-  Communicator& inner_;
 };
 
 }  // namespace

@@ -2,17 +2,15 @@
 
 #include <utility>
 
+#include "parallel/forwarding.h"
+
 namespace tessera {
 namespace {
 
-class Counted final : public Communicator {
+class Counted final : public Forwarding {
  public:
-  Counted(Communicator& inner, Traffic& sent) : inner_(inner), sent_(sent) {}
-  Counted(std::unique_ptr<Communicator> inner, Traffic& sent)
-      : owned_(std::move(inner)), inner_(*owned_), sent_(sent) {}
-
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
+  template <class Inner>
+  Counted(Inner&& inner, Traffic& sent) : Forwarding(std::forward<Inner>(inner)), sent_(sent) {}
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     return std::make_unique<Counted>(inner_.split(color, key), sent_);
@@ -37,8 +35,6 @@ class Counted final : public Communicator {
     inner_.broadcast(std::move(data), root);
   }
 
-  void barrier() override { inner_.barrier(); }
-
   void about(const std::string& purpose) override {
     purpose_ = purpose;
     inner_.about(purpose);
@@ -47,8 +43,6 @@ class Counted final : public Communicator {
  private:
   void add(int64_t bytes) { sent_[purpose_] += bytes; }
 
-  std::unique_ptr<Communicator> owned_;
-  Communicator& inner_;
   Traffic& sent_;
   std::string purpose_;
 };

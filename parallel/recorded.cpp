@@ -2,24 +2,19 @@
 
 #include <utility>
 
+#include "parallel/forwarding.h"
 #include "runtime/random.h"
 
 namespace tessera {
 namespace {
 
-class Recorded final : public Communicator {
+class Recorded final : public Forwarding {
  public:
-  Recorded(Communicator& inner, FlightRecorder& recorder, uint64_t group)
-      : inner_(inner), recorder_(recorder), group_(group) {
+  template <class Inner>
+  Recorded(Inner&& inner, FlightRecorder& recorder, uint64_t group)
+      : Forwarding(std::forward<Inner>(inner)), recorder_(recorder), group_(group) {
     join();
   }
-  Recorded(std::unique_ptr<Communicator> inner, FlightRecorder& recorder, uint64_t group)
-      : owned_(std::move(inner)), inner_(*owned_), recorder_(recorder), group_(group) {
-    join();
-  }
-
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     const Entry entry = enter({.operation = FlightOperation::split, .count = color, .result = key});
@@ -63,7 +58,6 @@ class Recorded final : public Communicator {
     done(entry);
   }
 
-  void progress_in_background() override { inner_.progress_in_background(); }
   void about(const std::string& purpose) override {
     about_ = purpose;
     about_phase_ = recorder_.phases();
@@ -105,8 +99,6 @@ class Recorded final : public Communicator {
             }};
   }
 
-  std::unique_ptr<Communicator> owned_;
-  Communicator& inner_;
   FlightRecorder& recorder_;
   uint64_t group_, sequence_ = 0, splits_ = 0;
   std::string about_;

@@ -1,12 +1,12 @@
 // A communicator that leaves time ranges in a trace.
 #include <utility>
 
-#include "parallel/communicator.h"
+#include "parallel/forwarding.h"
 
 namespace tessera {
 namespace {
 
-class Traced final : public Communicator {
+class Traced final : public Forwarding {
   // Before its uses, which need its type.
   template <class Action>
   auto blocking(const char* operation, const Action& action) {
@@ -16,12 +16,8 @@ class Traced final : public Communicator {
   }
 
  public:
-  Traced(Communicator& inner, Trace& trace) : inner_(inner), trace_(trace) {}
-  Traced(std::unique_ptr<Communicator> inner, Trace& trace)
-      : owned_(std::move(inner)), inner_(*owned_), trace_(trace) {}
-
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
+  template <class Inner>
+  Traced(Inner&& inner, Trace& trace) : Forwarding(std::forward<Inner>(inner)), trace_(trace) {}
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     return blocking("split", [&] { return std::make_unique<Traced>(inner_.split(color, key), trace_); });
@@ -45,7 +41,6 @@ class Traced final : public Communicator {
     blocking("barrier", [&] { inner_.barrier(); });
   }
 
-  void progress_in_background() override { inner_.progress_in_background(); }
   void about(const std::string& purpose) override {
     inner_.about(purpose);
     purpose_ = purpose.empty() || !trace_.running() ? nullptr : trace_.keep(purpose);
@@ -72,8 +67,6 @@ class Traced final : public Communicator {
 
   const char* name_of(const char* operation) const { return purpose_ ? purpose_ : operation; }
 
-  std::unique_ptr<Communicator> owned_;
-  Communicator& inner_;
   Trace& trace_;
   const char* purpose_ = nullptr;  ///< kept by the trace
 };

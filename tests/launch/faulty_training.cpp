@@ -15,6 +15,7 @@
 
 #include "launch/process.h"
 #include "launch/train.h"
+#include "parallel/forwarding.h"
 #include "parallel/recorded.h"
 #include "tests/support/tiny_run.h"
 
@@ -41,14 +42,12 @@ struct Deferred {
   std::optional<Pending<Tensor>> pending{};
 };
 
-class Faulty final : public Communicator {
+class Faulty final : public Forwarding {
  public:
-  Faulty(Communicator& inner, Injection injection) : inner_(inner), injection_(std::move(injection)) {}
-  Faulty(std::unique_ptr<Communicator> inner, Injection injection)
-      : owned_(std::move(inner)), inner_(*owned_), injection_(std::move(injection)) {}
+  template <class Inner>
+  Faulty(Inner&& inner, Injection injection)
+      : Forwarding(std::forward<Inner>(inner)), injection_(std::move(injection)) {}
 
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
   std::unique_ptr<Communicator> split(int color, int key) override {
     return std::make_unique<Faulty>(inner_.split(color, key), injection_);
   }
@@ -76,8 +75,6 @@ class Faulty final : public Communicator {
     return issue(fault, receive, [=, this] { return inner_.all_to_all(send, out, receive, in, after); });
   }
 
-  void broadcast(Tensor data, int root) override { inner_.broadcast(std::move(data), root); }
-  void barrier() override { inner_.barrier(); }
   void about(const std::string& purpose) override {
     about_ = purpose;
     inner_.about(purpose);
@@ -125,8 +122,6 @@ class Faulty final : public Communicator {
     return pending;
   }
 
-  std::unique_ptr<Communicator> owned_;
-  Communicator& inner_;
   const Injection injection_;
   std::string about_, due_about_;
   int64_t seen_ = 0;

@@ -8,7 +8,7 @@
 
 #include "data/synthetic.h"
 #include "launch/train.h"
-#include "parallel/communicator.h"
+#include "parallel/forwarding.h"
 #include "tests/data/temporary_folder.h"
 #include "tests/support/tiny_run.h"
 
@@ -42,22 +42,10 @@ struct Sample {
 };
 
 /// A rank whose steps of two micro-batches are seen by the exchange of the first one's gradients: the second is added to them.
-class Watched final : public Communicator {
+class Watched final : public Forwarding {
  public:
-  Watched(Communicator& inner, std::vector<Sample>& steps) : inner_(inner), steps_(steps) {}
+  Watched(Communicator& inner, std::vector<Sample>& steps) : Forwarding(inner), steps_(steps) {}
 
-  int rank() const override { return inner_.rank(); }
-  int size() const override { return inner_.size(); }
-  std::unique_ptr<Communicator> split(int color, int key) override { return inner_.split(color, key); }
-  Pending<Tensor> all_gather(Tensor part, Tensor whole, Stream after) override {
-    return inner_.all_gather(std::move(part), std::move(whole), after);
-  }
-  Pending<Tensor> all_to_all(Tensor send, std::span<const int64_t> send_counts, Tensor receive,
-                             std::span<const int64_t> receive_counts, Stream after) override {
-    return inner_.all_to_all(std::move(send), send_counts, std::move(receive), receive_counts, after);
-  }
-  void broadcast(Tensor data, int root) override { inner_.broadcast(std::move(data), root); }
-  void barrier() override { inner_.barrier(); }
   void about(const std::string& purpose) override {
     if (purpose == "exchange gradients of embedding") {
       rusage usage{};
@@ -68,7 +56,6 @@ class Watched final : public Communicator {
   }
 
  private:
-  Communicator& inner_;
   std::vector<Sample>& steps_;
 };
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "parallel/forwarding.h"
 #include "runtime/cpu_engine.h"
 
 namespace tessera {
@@ -14,32 +15,26 @@ std::vector<std::byte> bytes_in(const Tensor& tensor) {
   return {bytes, bytes + tensor.bytes()};
 }
 
-class Late final : public Communicator {
+class Late final : public Forwarding {
  public:
-  explicit Late(std::unique_ptr<Communicator> inner) : inner_(std::move(inner)) {}
-
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
+  using Forwarding::Forwarding;
 
   std::unique_ptr<Communicator> split(int color, int key) override {
-    return std::make_unique<Late>(inner_->split(color, key));
+    return std::make_unique<Late>(inner_.split(color, key));
   }
 
   Pending<Tensor> all_gather(Tensor part, Tensor whole, Stream after) override {
     Tensor hidden = Tensor::empty(whole.shape(), whole.dtype(), memory_->stream());
-    return delivered_late("all_gather", inner_->all_gather(part, std::move(hidden), after), part, whole);
+    return delivered_late("all_gather", inner_.all_gather(part, std::move(hidden), after), part, whole);
   }
 
   Pending<Tensor> all_to_all(Tensor send, std::span<const int64_t> send_counts, Tensor receive,
                              std::span<const int64_t> receive_counts, Stream after) override {
     Tensor hidden = Tensor::empty(receive.shape(), receive.dtype(), memory_->stream());
     return delivered_late("all_to_all",
-                          inner_->all_to_all(send, send_counts, std::move(hidden), receive_counts, after),
+                          inner_.all_to_all(send, send_counts, std::move(hidden), receive_counts, after),
                           send, receive);
   }
-
-  void broadcast(Tensor data, int root) override { inner_->broadcast(std::move(data), root); }
-  void barrier() override { inner_->barrier(); }
 
  private:
   Pending<Tensor> delivered_late(const char* operation, Pending<Tensor> arriving, const Tensor& send,
@@ -53,7 +48,6 @@ class Late final : public Communicator {
   }
 
   const std::shared_ptr<CpuEngine> memory_ = std::make_shared<CpuEngine>(1, Isa::avx2);  ///< of what arrives
-  std::unique_ptr<Communicator> inner_;
 };
 
 }  // namespace
