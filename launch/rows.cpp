@@ -48,10 +48,10 @@ Rows rows_of_round(const Batch& batch, const Config& config, const Mesh& mesh, c
   if (peers == 1) return rows;
   const LeafRange leaves = mesh.round_of_this_replica(round, loader.sampler().leaves());
   const int64_t first = leaves.first + mesh.replica().rank() - mesh.expert().rank();
+  const std::string& pool = config.model.routing_pool;
   for (int64_t leaf = first; leaf < first + peers; ++leaf)
-    rows.of_peers.push_back(leaf < leaves.end
-                                ? pool_tokens(loader.token_counts(step, leaf), config.model.routing_pool)
-                                : PoolTokens());
+    rows.of_peers.push_back(leaf < leaves.end ? pool_tokens(loader.token_counts(step, leaf), pool)
+                                              : PoolTokens());
   return rows;
 }
 
