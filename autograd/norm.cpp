@@ -59,11 +59,10 @@ Var layer_norm(const Var& x, const Var& weight, const Var& bias, float epsilon) 
 double norm_of(const Tensor& x) {
   const Stream stream = x.stream();
   const Tensor wide = x.dtype() == DType::f32 ? x : cast(x, DType::f32).value();
-  const float largest = kernels::largest_magnitude(wide, stream);
+  const float largest = kernels::norm_parts(wide, 0, stream).largest;
   if (!(largest > 0) || std::isinf(largest)) return largest;
-  const int exponent = std::ilogb(largest) + 1;
-  const auto squares = static_cast<double>(kernels::scaled_squares(wide, exponent, stream));
-  return std::ldexp(std::sqrt(squares * 0x1p-52), exponent);
+  const int exponent = kernels::norm_exponent(largest);
+  return kernels::norm_from(kernels::norm_parts(wide, exponent, stream).squares, exponent);
 }
 
 }  // namespace tessera

@@ -179,15 +179,10 @@ std::map<std::string, Make> updates() {
          const AdamWOptions options{.rate = 1e-6f, .decay = 0.1f};
          return Op{[=] { adamw(value, grad, first, second, options, s.stream); }, 7 * value.bytes()};
        }},
-      {"largest_magnitude",
+      {"norm_parts",
        [](const Setting& s) {
          const Tensor x = s.draw({1 << 24}, DType::f32);
-         return Op{[=] { benchmark::DoNotOptimize(largest_magnitude(x, s.stream)); }, x.bytes()};
-       }},
-      {"scaled_squares",
-       [](const Setting& s) {
-         const Tensor x = s.draw({1 << 24}, DType::f32);
-         return Op{[=] { scaled_squares(x, 1, s.stream); }, x.bytes()};
+         return Op{[=] { norm_parts(x, 4, s.stream); }, x.bytes()};
        }},
       {"cross_entropy_forward",
        [](const Setting& s) {

@@ -13,67 +13,40 @@
 #include "kernels/cpu/each_isa.h"
 
 namespace tessera::kernels {
-namespace {
 
-using Squares = unsigned __int128;
+int norm_exponent(float largest) { return (std::ilogb(largest) + 4) >> 2 << 2; }
 
-/// Memory for one result of every task, as values of Part.
-template <class Part>
-struct Parts {
-  int64_t tasks;
-  Tensor memory;
+double norm_from(unsigned __int128 squares, int exponent) {
+  return std::ldexp(std::sqrt(static_cast<double>(squares) * 0x1p-52), exponent);
+}
 
-  Parts(int64_t count, Stream stream)
-      : tasks((count + cpu::kTaskElements - 1) / cpu::kTaskElements),
-        memory(Tensor::empty({tasks, static_cast<int64_t>(sizeof(Part))}, DType::u8, stream)) {}
-  std::span<Part> values() const {
-    return {reinterpret_cast<Part*>(memory.data<uint8_t>()), static_cast<size_t>(tasks)};
+NormParts norm_parts(const Tensor& x, int exponent, Stream stream) {
+  const Check check{"norm_parts", stream};
+  check.present("x", x);
+  check.count("x", x, x.count(), DType::f32);
+  NormParts parts;
+  on_backend(stream, [&]<Backend B>() { parts = norm_parts<B>(x, exponent, stream); });
+  return parts;
+}
+
+template <>
+NormParts norm_parts<Backend::cpu>(const Tensor& x, int exponent, Stream stream) {
+  const TraceRange range = cpu::kernel_range(stream, "norm_parts", x);
+  auto* const parts_of = cpu::select(stream, avx2::norm_parts_range, avx512::norm_parts_range);
+  const int64_t tasks = (x.count() + cpu::kTaskElements - 1) / cpu::kTaskElements;
+  const Tensor memory = Tensor::empty({tasks, static_cast<int64_t>(sizeof(NormParts))}, DType::u8, stream);
+  const std::span parts(reinterpret_cast<NormParts*>(memory.data<uint8_t>()), static_cast<size_t>(tasks));
+  cpu::parallel_for(stream, x.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
+    parts[static_cast<size_t>(begin / cpu::kTaskElements)] =
+        parts_of(x.data<float>() + begin, end - begin, exponent);
+  });
+  int32_t largest = 0;  // bits
+  NormParts all;
+  for (const NormParts& part : parts) {
+    largest = std::max(largest, std::bit_cast<int32_t>(part.largest));
+    all.squares += part.squares;
   }
-};
-
-}  // namespace
-
-float largest_magnitude(const Tensor& x, Stream stream) {
-  const Check check{"largest_magnitude", stream};
-  check.present("x", x);
-  check.count("x", x, x.count(), DType::f32);
-  float largest = 0;
-  on_backend(stream, [&]<Backend B>() { largest = largest_magnitude<B>(x, stream); });
-  return largest;
-}
-
-template <>
-float largest_magnitude<Backend::cpu>(const Tensor& x, Stream stream) {
-  const TraceRange range = cpu::kernel_range(stream, "largest_magnitude", x);
-  auto* const largest = cpu::select(stream, avx2::largest_bits, avx512::largest_bits);
-  const Parts<int32_t> parts(x.count(), stream);
-  cpu::parallel_for(stream, x.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
-    parts.values()[begin / cpu::kTaskElements] = largest(x.data<float>() + begin, end - begin);
-  });
-  int32_t all = 0;
-  for (const int32_t part : parts.values()) all = std::max(all, part);
-  return std::bit_cast<float>(all);
-}
-
-Squares scaled_squares(const Tensor& x, int exponent, Stream stream) {
-  const Check check{"scaled_squares", stream};
-  check.present("x", x);
-  check.count("x", x, x.count(), DType::f32);
-  Squares squares = 0;
-  on_backend(stream, [&]<Backend B>() { squares = scaled_squares<B>(x, exponent, stream); });
-  return squares;
-}
-
-template <>
-Squares scaled_squares<Backend::cpu>(const Tensor& x, int exponent, Stream stream) {
-  const TraceRange range = cpu::kernel_range(stream, "scaled_squares", x);
-  auto* const squares = cpu::select(stream, avx2::scaled_squares_range, avx512::scaled_squares_range);
-  const Parts<Squares> parts(x.count(), stream);
-  cpu::parallel_for(stream, x.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
-    parts.values()[begin / cpu::kTaskElements] = squares(x.data<float>() + begin, end - begin, exponent);
-  });
-  Squares all = 0;
-  for (const Squares part : parts.values()) all += part;
+  all.largest = std::bit_cast<float>(largest);
   return all;
 }
 

@@ -28,8 +28,7 @@ constexpr std::pair<std::string_view, Part> kNames[] = {
     {"wait_for_batch", Part::loader},
     {"checkpoint", Part::checkpoint},
     {"adamw", Part::optimizer},
-    {"largest_magnitude", Part::optimizer},
-    {"scaled_squares", Part::optimizer},
+    {"norm_parts", Part::optimizer},
 };
 
 Part part_of(std::string_view name) {

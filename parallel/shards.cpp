@@ -54,36 +54,53 @@ void Shards::invalidate() {
 
 namespace {
 
-/// Norms of vectors, of each of which this rank holds some elements.
-std::vector<double> norms(std::span<const std::vector<Tensor>> vectors, Communicator& communicator) {
-  // Comparison alone would drop a NaN on either side.
-  auto larger = [](double a, double b) { return std::isnan(a) || a > b ? a : b; };
+/// Comparison alone would drop a NaN on either side.
+template <class T>
+T larger(T a, T b) {
+  return std::isnan(a) || a > b ? a : b;
+}
+
+/// Parts of the norm of a vector, of which this rank holds some elements.
+kernels::NormParts parts_of(const std::vector<Tensor>& vector, int exponent) {
+  kernels::NormParts sum;
+  for (const Tensor& part : vector) {
+    const kernels::NormParts of_part = kernels::norm_parts(part, exponent, part.stream());
+    sum.largest = larger(of_part.largest, sum.largest);
+    sum.squares += of_part.squares;
+  }
+  return sum;
+}
+
+/// Norms of vectors, of each of which this rank holds some elements.  expected: exponents of their largest elements, which save a second
+/// pass where they are right, as they are afterwards; the same number.
+std::vector<double> norms(std::span<const std::vector<Tensor>> vectors, std::span<int> expected,
+                          Communicator& communicator) {
+  std::vector<kernels::NormParts> own;
   std::vector<double> largest;
-  for (const std::vector<Tensor>& parts : vectors) {
-    double own = 0;
-    for (const Tensor& part : parts) own = larger(kernels::largest_magnitude(part, part.stream()), own);
-    largest.push_back(own);
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    own.push_back(parts_of(vectors[i], expected[i]));
+    largest.push_back(own[i].largest);
   }
   const std::vector<double> all = all_gather_values(communicator, largest);
   for (size_t i = 0; i < all.size(); ++i)
     largest[i % vectors.size()] = larger(all[i], largest[i % vectors.size()]);
 
   const auto is_summed = [](double value) { return value > 0 && !std::isinf(value); };
-  const auto exponent_of = [](double value) { return std::ilogb(value) + 1; };
-  std::vector<unsigned __int128> own(vectors.size(), 0), total(vectors.size(), 0);
-  for (size_t i = 0; i < vectors.size(); ++i)
-    for (const Tensor& part : vectors[i])
-      if (is_summed(largest[i]))
-        own[i] += kernels::scaled_squares(part, exponent_of(largest[i]), part.stream());
-  const std::vector<std::byte> gathered = all_gather_bytes(communicator, std::as_bytes(std::span(own)));
-  for (size_t i = 0; i * sizeof own[0] < gathered.size(); ++i) {
-    unsigned __int128 squares;
-    std::memcpy(&squares, gathered.data() + i * sizeof squares, sizeof squares);
-    total[i % vectors.size()] += squares;
+  std::vector<unsigned __int128> squares(vectors.size(), 0), total(vectors.size(), 0);
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    if (!is_summed(largest[i])) continue;
+    const int exponent = kernels::norm_exponent(static_cast<float>(largest[i]));
+    if (std::exchange(expected[i], exponent) != exponent) own[i] = parts_of(vectors[i], exponent);
+    squares[i] = own[i].squares;
+  }
+  const std::vector<std::byte> gathered = all_gather_bytes(communicator, std::as_bytes(std::span(squares)));
+  for (size_t i = 0; i * sizeof squares[0] < gathered.size(); ++i) {
+    unsigned __int128 part;
+    std::memcpy(&part, gathered.data() + i * sizeof part, sizeof part);
+    total[i % vectors.size()] += part;
   }
   for (size_t i = 0; i < vectors.size(); ++i)
-    if (is_summed(largest[i]))
-      largest[i] = std::ldexp(std::sqrt(static_cast<double>(total[i]) * 0x1p-52), exponent_of(largest[i]));
+    if (is_summed(largest[i])) largest[i] = kernels::norm_from(total[i], expected[i]);
   return largest;
 }
 
@@ -92,7 +109,7 @@ std::vector<double> norms(std::span<const std::vector<Tensor>> vectors, Communic
 double Shards::gradient_norm() const {
   std::vector<Tensor> own;
   for (const ShardGroup* group : groups_) own.push_back(group->gradient());
-  return norms({&own, 1}, mesh_->replica())[0];
+  return norms({&own, 1}, {&norm_exponent_, 1}, mesh_->replica())[0];
 }
 
 std::vector<double> Shards::gradient_norms(std::span<const Parameter* const> parameters) const {
@@ -101,7 +118,8 @@ std::vector<double> Shards::gradient_norms(std::span<const Parameter* const> par
     const auto place = std::find(parameters.begin(), parameters.end(), piece.parameter);
     if (place != parameters.end()) own[static_cast<size_t>(place - parameters.begin())].push_back(piece.grad);
   }
-  return norms(own, mesh_->replica());
+  std::vector<int> unknown(own.size(), 0);
+  return norms(own, unknown, mesh_->replica());
 }
 
 }  // namespace tessera

@@ -36,7 +36,8 @@ class Shards {
   std::vector<ShardGroup*> groups_;
   std::unique_ptr<const Mesh> mesh_;
   std::unique_ptr<ShardTraffic> traffic_;
-  int64_t leaves_ = 0;  ///< of the step
+  mutable int norm_exponent_ = 0;  ///< of the last gradient's norm
+  int64_t leaves_ = 0;             ///< of the step
 };
 
 }  // namespace tessera

@@ -119,14 +119,16 @@ SHARD_GROUP = [
 ]
 
 SHARDS = [
-    ("parallel/shards.cpp", "return norms({&own, 1}, mesh_->replica())[0];", "return norms({&own, 1}, mesh_->world())[0];",
+    ("parallel/shards.cpp", "{&norm_exponent_, 1}, mesh_->replica())[0];", "{&norm_exponent_, 1}, mesh_->world())[0];",
      "replicas count twice in the norm of the gradient"),
-    ("parallel/shards.cpp", "return norms(own, mesh_->replica());", "return norms(own, mesh_->world());",
+    ("parallel/shards.cpp", "return norms(own, unknown, mesh_->replica());", "return norms(own, unknown, mesh_->world());",
      "replicas count twice in the norms of routers"),
-    ("parallel/shards.cpp", "total[i % vectors.size()] += squares;", "total[i % vectors.size()] = squares;",
+    ("parallel/shards.cpp", "total[i % vectors.size()] += part;", "total[i % vectors.size()] = part;",
      "the norm is that of the last rank's share"),
     ("parallel/shards.cpp", "    largest[i % vectors.size()] = larger(all[i], largest[i % vectors.size()]);", "    static_cast<void>(all);",
      "each rank scales its squares by its own largest element"),
+    ("parallel/shards.cpp", "if (std::exchange(expected[i], exponent) != exponent) own[i] = parts_of(vectors[i], exponent);", "expected[i] = exponent;",
+     "squares for the exponent that was expected are taken for those of the right one"),
     ("parallel/shards.cpp", "for (size_t i = groups_.size(); i-- > 0;) groups_[i]->idle_backward();",
      "for (ShardGroup* group : groups_) group->idle_backward();", "an idle rank takes the groups of backward in the order of forward"),
     ("parallel/shards.cpp", "group->begin_round(mesh_->round_of_this_replica(round, leaves));",

@@ -328,10 +328,8 @@ TEST_F(Errors, ExpertChoice) {
 }
 
 TEST_F(Errors, ExactNorm) {
-  refuses("largest_magnitude", "x must have 2 elements of f32, got [2] bf16",
-          [&] { largest_magnitude(half({2}), stream); });
-  refuses("scaled_squares", "x must have 2 elements of f32, got [2] bf16",
-          [&] { scaled_squares(half({2}), 0, stream); });
+  refuses("norm_parts", "x must have 2 elements of f32, got [2] bf16",
+          [&] { norm_parts(half({2}), 0, stream); });
 }
 
 }  // namespace

@@ -22,9 +22,6 @@ Tensor gradient(int64_t count, Stream stream) {
   return x;
 }
 
-/// Of the smallest power of two above |x|.
-int exponent_of(float x) { return std::ilogb(x) + 1; }
-
 /// (x 2^-exponent)^2 2^52 as a whole number.  The square is a product of two numbers of 24 bits, so it has no rounding of its own.
 uint64_t square_of(float x, int exponent) {
   const double scaled = std::ldexp(static_cast<double>(x), 26 - exponent);
@@ -36,27 +33,26 @@ TEST(ExactNorm, IsTheFormula) {
   const Tensor x = gradient(40001, engine.stream());
   float largest = 0;
   for (const float value : x.values<float>()) largest = std::max(largest, std::abs(value));
-  EXPECT_EQ(largest_magnitude(x, engine.stream()), largest);
-  const int exponent = exponent_of(largest);
+  const int exponent = norm_exponent(largest);
+  const NormParts parts = norm_parts(x, exponent, engine.stream());
+  EXPECT_EQ(parts.largest, largest);
   Squares expected = 0;
   double plain = 0;
   for (const float value : x.values<float>()) {
     expected += square_of(value, exponent);
     plain += static_cast<double>(value) * value;
   }
-  const Squares squares = scaled_squares(x, exponent, engine.stream());
-  EXPECT_TRUE(squares == expected);
-  // Each square is rounded by at most 2^-51 of the largest.
-  EXPECT_NEAR(std::ldexp(std::sqrt(static_cast<double>(squares) * 0x1p-52), exponent) / std::sqrt(plain), 1,
-              1e-12);
+  EXPECT_TRUE(parts.squares == expected);
+  // Each square is rounded by at most 2^-45 of the largest.
+  EXPECT_NEAR(norm_from(parts.squares, exponent) / std::sqrt(plain), 1, 1e-12);
 }
 
 TEST(ExactNorm, AnyPiecesCombineToTheSame) {
   CpuEngine plain(1, Isa::avx2);
   const Tensor x = gradient(50021, plain.stream());
-  const float largest = largest_magnitude(x, plain.stream());
-  const int exponent = exponent_of(largest);
-  const Squares whole = scaled_squares(x, exponent, plain.stream());
+  const float largest = norm_parts(x, 0, plain.stream()).largest;
+  const int exponent = norm_exponent(largest);
+  const Squares whole = norm_parts(x, exponent, plain.stream()).squares;
   for (const Isa isa : vector_levels())
     for (const int threads : {1, 2}) {
       CpuEngine engine(threads, isa);
@@ -67,8 +63,9 @@ TEST(ExactNorm, AnyPiecesCombineToTheSame) {
           const auto wanted = static_cast<int64_t>(1 + random_below(trial, Purpose("cut"), begin, 20000));
           const int64_t count = std::min(x.count() - begin, wanted);
           const Tensor piece = x.slice(begin, {count});
-          most = std::max(most, largest_magnitude(piece, engine.stream()));
-          sum += scaled_squares(piece, exponent, engine.stream());
+          const NormParts parts = norm_parts(piece, exponent, engine.stream());
+          most = std::max(most, parts.largest);
+          sum += parts.squares;
           begin += count;
         }
         EXPECT_EQ(most, largest);
@@ -83,12 +80,22 @@ TEST(ExactNorm, HoldsTheSmallestAndTheLargestNumbers) {
     for (const float value : {1.0f, -3.0f, 1e-45f, -3.4e38f, std::numeric_limits<float>::max()}) {
       constexpr int64_t kCount = 30011;  // more than a lane of 64 bits would hold without a break
       const Tensor x = Tensor::from(std::vector<float>(kCount, value), {kCount}, engine.stream());
-      EXPECT_EQ(largest_magnitude(x, engine.stream()), std::abs(value));
-      const int exponent = exponent_of(value);
-      EXPECT_TRUE(scaled_squares(x, exponent, engine.stream()) ==
-                  static_cast<Squares>(kCount) * square_of(value, exponent));
+      const int exponent = norm_exponent(std::abs(value));
+      const NormParts parts = norm_parts(x, exponent, engine.stream());
+      EXPECT_EQ(parts.largest, std::abs(value));
+      EXPECT_TRUE(parts.squares == static_cast<Squares>(kCount) * square_of(value, exponent));
     }
   }
+}
+
+TEST(ExactNorm, TheExponentIsTheNextMultipleOfFour) {
+  for (int exponent = -148; exponent <= 128; exponent += 4) {
+    EXPECT_EQ(norm_exponent(std::ldexp(exponent < -120 ? 0.5f : 0.99f, exponent)), exponent);
+    if (exponent < 128) {
+      EXPECT_EQ(norm_exponent(std::ldexp(1.0f, exponent)), exponent + 4);
+    }
+  }
+  EXPECT_EQ(norm_exponent(std::numeric_limits<float>::max()), 128);
 }
 
 TEST(ExactNorm, FindsNaNAndInfinity) {
@@ -97,19 +104,22 @@ TEST(ExactNorm, FindsNaNAndInfinity) {
     for (const int64_t at : {0, 5, 40000}) {
       const Tensor x = gradient(40001, engine.stream());
       x.values<float>()[at] = -std::numeric_limits<float>::infinity();
-      EXPECT_EQ(largest_magnitude(x, engine.stream()), std::numeric_limits<float>::infinity());
+      EXPECT_EQ(norm_parts(x, 0, engine.stream()).largest, std::numeric_limits<float>::infinity());
       x.values<float>()[at] = -std::numeric_limits<float>::quiet_NaN();
-      EXPECT_TRUE(std::isnan(largest_magnitude(x, engine.stream())));
+      EXPECT_TRUE(std::isnan(norm_parts(x, 0, engine.stream()).largest));
     }
   }
 }
 
 TEST(ExactNorm, IsZeroForNothingAndOnMeta) {
   CpuEngine engine(1);
-  EXPECT_EQ(largest_magnitude(Tensor::empty({0}, DType::f32, engine.stream()), engine.stream()), 0);
+  const NormParts nothing = norm_parts(Tensor::empty({0}, DType::f32, engine.stream()), 0, engine.stream());
+  EXPECT_EQ(nothing.largest, 0);
+  EXPECT_TRUE(nothing.squares == 0);
   const Tensor shape_only = Tensor::empty({1 << 20, 1 << 20}, DType::f32, Stream::meta());
-  EXPECT_EQ(largest_magnitude(shape_only, Stream::meta()), 0);
-  EXPECT_TRUE(scaled_squares(shape_only, 1, Stream::meta()) == 0);
+  const NormParts unknown = norm_parts(shape_only, 0, Stream::meta());
+  EXPECT_EQ(unknown.largest, 0);
+  EXPECT_TRUE(unknown.squares == 0);
 }
 
 }  // namespace

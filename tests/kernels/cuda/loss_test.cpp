@@ -149,11 +149,13 @@ TEST_F(CudaLoss, PartsOfTheNormHaveTheBitsOfTheProcessor) {
     for (const int64_t offset : {0, 1}) {
       SCOPED_TRACE(str(count, " elements, offset ", offset));
       const Tensor x = uniform("x", {count}), there = copy_to(x, gpu(), offset);
-      EXPECT_EQ(largest_magnitude(there, gpu()), largest_magnitude(x, cpu()));
-      EXPECT_TRUE(scaled_squares(there, 2, gpu()) == scaled_squares(x, 2, cpu()));
+      const NormParts expected = norm_parts(x, 4, cpu()), parts = norm_parts(there, 4, gpu());
+      EXPECT_EQ(parts.largest, expected.largest);
+      EXPECT_TRUE(parts.squares == expected.squares);
+      EXPECT_EQ(norm_parts(there, -120, gpu()).largest, expected.largest);  // squares that do not fit
       if (count == 0) continue;
       x.values<float>()[count / 2] = kNaN;
-      EXPECT_TRUE(std::isnan(largest_magnitude(copy_to(x, gpu(), offset), gpu())));
+      EXPECT_TRUE(std::isnan(norm_parts(copy_to(x, gpu(), offset), 4, gpu()).largest));
     }
 }
 
