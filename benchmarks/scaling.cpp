@@ -55,12 +55,13 @@ std::vector<Case> cases(int ranks) {
   return cases;
 }
 
-/// Until every rank is here, without keeping a core from those that still work.
+/// Until every rank is here, without keeping a core from those that still work: one that wakes more often pushes their threads from core
+/// to core.
 void sleep_until_all() {
   MPI_Request request;
   MPI_Ibarrier(MPI_COMM_WORLD, &request);
   for (int here = 0; MPI_Test(&request, &here, MPI_STATUS_IGNORE), !here;)
-    std::this_thread::sleep_for(std::chrono::microseconds(500));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
 }
 
 struct Ratio {
