@@ -10,6 +10,7 @@
 #include "kernels/permute.h"
 
 #define TESSERA_KERNELS "kernels/cpu/sum_rows.inc"
+#define TESSERA_KERNELS_OF_BF16_PAIRS
 #include "kernels/cpu/each_isa.h"
 
 namespace tessera::kernels {
@@ -58,7 +59,8 @@ void embedding_backward<Backend::cpu>(const Tensor& ids, const Tensor& dy, const
   const int32_t* const begins = offsets.data<int32_t>();
   float* const gradient = dtable.data<float>();
   visit_float(dy.dtype(), [&]<class T>() {
-    auto* const sum = cpu::select(stream, avx2::sum_rows<T, float>, avx512::sum_rows<T, float>);
+    auto* const sum = cpu::select(stream, avx2::sum_rows<T, float>, avx512::sum_rows<T, float>,
+                                  avx512_bf16::sum_rows<T, float>);
     cpu::parallel_for(stream, vocab, cpu::task_rows(width), [&](int64_t begin, int64_t end) {
       for (int64_t id = begin; id < end; ++id) {
         const auto mine = rows.values<int32_t>().subspan(begins[id], begins[id + 1] - begins[id]);

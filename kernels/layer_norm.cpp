@@ -33,6 +33,7 @@ struct LayerNormBackward {
 }  // namespace tessera::kernels
 
 #define TESSERA_KERNELS "kernels/cpu/layer_norm.inc"
+#define TESSERA_KERNELS_OF_BF16_PAIRS
 #include "kernels/cpu/each_isa.h"
 
 namespace tessera::kernels {
@@ -60,7 +61,8 @@ void layer_norm_forward<Backend::cpu>(const Tensor& x, const Tensor& weight, con
     const LayerNormForward<T> arguments{
         x.data<T>(), weight.data<T>(), bias.data<T>(), y.data<T>(), statistics.data<float>(), cols, epsilon};
     auto* const forward =
-        cpu::select(stream, avx2::layer_norm_forward_rows<T>, avx512::layer_norm_forward_rows<T>);
+        cpu::select(stream, avx2::layer_norm_forward_rows<T>, avx512::layer_norm_forward_rows<T>,
+                    avx512_bf16::layer_norm_forward_rows<T>);
     cpu::parallel_for(stream, rows, cpu::task_rows(cols),
                       [&](int64_t begin, int64_t end) { forward(arguments, begin, end); });
   });
@@ -93,7 +95,8 @@ void layer_norm_backward<Backend::cpu>(const Tensor& x, const Tensor& weight, co
     const LayerNormBackward<T> arguments{x.data<T>(),  weight.data<T>(), statistics.data<float>(),
                                          dy.data<T>(), dx.data<T>(),     cols};
     auto* const backward =
-        cpu::select(stream, avx2::layer_norm_backward_rows<T>, avx512::layer_norm_backward_rows<T>);
+        cpu::select(stream, avx2::layer_norm_backward_rows<T>, avx512::layer_norm_backward_rows<T>,
+                    avx512_bf16::layer_norm_backward_rows<T>);
     cpu::column_sums(
         stream, rows, 2 * cols, sums.data<float>(),
         [&](float* partial, int64_t begin, int64_t end) { backward(arguments, partial, begin, end); });

@@ -13,6 +13,7 @@
 #include "kernels/cpu/parallel_for.h"
 
 #define TESSERA_KERNELS "kernels/cpu/permute.inc"
+#define TESSERA_KERNELS_OF_BF16_PAIRS
 #include "kernels/cpu/each_isa.h"
 
 namespace tessera::kernels {
@@ -187,7 +188,8 @@ void combine<Backend::cpu>(const Tensor& x, const Tensor& gates, const RowSlots&
   const int64_t width = x.shape()[1];
   const float* const gate = gates ? gates.data<float>() : nullptr;
   visit_float(x.dtype(), [&]<class T>() {
-    auto* const sum = cpu::select(stream, avx2::sum_rows<T, T>, avx512::sum_rows<T, T>);
+    auto* const sum =
+        cpu::select(stream, avx2::sum_rows<T, T>, avx512::sum_rows<T, T>, avx512_bf16::sum_rows<T, T>);
     cpu::parallel_for(stream, y.shape()[0], cpu::task_rows(width), [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const auto mine = slots.subspan(offsets[row], offsets[row + 1] - offsets[row]);
@@ -223,8 +225,9 @@ void combine_backward<Backend::cpu>(const CombineBackward& tensors, Stream strea
   const float* const gates = tensors.gates ? tensors.gates.data<float>() : nullptr;
   float* const dgates = tensors.dgates ? tensors.dgates.data<float>() : nullptr;
   visit_float(tensors.dy.dtype(), [&]<class T>() {
-    auto* const scale = cpu::select(stream, avx2::scale_row<T>, avx512::scale_row<T>);
-    auto* const dot = cpu::select(stream, avx2::dot_row<T>, avx512::dot_row<T>);
+    auto* const scale =
+        cpu::select(stream, avx2::scale_row<T>, avx512::scale_row<T>, avx512_bf16::scale_row<T>);
+    auto* const dot = cpu::select(stream, avx2::dot_row<T>, avx512::dot_row<T>, avx512_bf16::dot_row<T>);
     const T* const x = dgates ? tensors.x.data<T>() : nullptr;
     T* const dx = tensors.dx.data<T>();
     cpu::parallel_for(stream, slots, cpu::task_rows(width), [&](int64_t begin, int64_t end) {

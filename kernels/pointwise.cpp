@@ -8,6 +8,7 @@
 #include "kernels/cpu/parallel_for.h"
 
 #define TESSERA_KERNELS "kernels/cpu/pointwise.inc"
+#define TESSERA_KERNELS_OF_BF16_PAIRS
 #include "kernels/cpu/each_isa.h"
 
 namespace tessera::kernels {
@@ -39,7 +40,9 @@ void add(const Tensor& a, const Tensor& b, const Tensor& y, Stream stream) {
 template <>
 void add<Backend::cpu>(const Tensor& a, const Tensor& b, const Tensor& y, Stream stream) {
   visit_float(y.dtype(), [&]<class T>() {
-    run_ranges<T>("add", cpu::select(stream, avx2::add_range<T>, avx512::add_range<T>), stream, y, a, b);
+    run_ranges<T>("add",
+                  cpu::select(stream, avx2::add_range<T>, avx512::add_range<T>, avx512_bf16::add_range<T>),
+                  stream, y, a, b);
   });
 }
 
@@ -51,7 +54,8 @@ void subtract(const Tensor& a, const Tensor& b, const Tensor& y, Stream stream) 
 template <>
 void subtract<Backend::cpu>(const Tensor& a, const Tensor& b, const Tensor& y, Stream stream) {
   visit_float(y.dtype(), [&]<class T>() {
-    auto* const range = cpu::select(stream, avx2::subtract_range<T>, avx512::subtract_range<T>);
+    auto* const range = cpu::select(stream, avx2::subtract_range<T>, avx512::subtract_range<T>,
+                                    avx512_bf16::subtract_range<T>);
     run_ranges<T>("subtract", range, stream, y, a, b);
   });
 }
@@ -64,7 +68,8 @@ void negate(const Tensor& x, const Tensor& y, Stream stream) {
 template <>
 void negate<Backend::cpu>(const Tensor& x, const Tensor& y, Stream stream) {
   visit_float(y.dtype(), [&]<class T>() {
-    auto* const range = cpu::select(stream, avx2::negate_range<T>, avx512::negate_range<T>);
+    auto* const range =
+        cpu::select(stream, avx2::negate_range<T>, avx512::negate_range<T>, avx512_bf16::negate_range<T>);
     run_ranges<T>("negate", range, stream, y, x);
   });
 }
@@ -82,7 +87,8 @@ void cast<Backend::cpu>(const Tensor& x, const Tensor& y, Stream stream) {
   const TraceRange range = cpu::kernel_range(stream, "cast", x, y);
   visit_float(x.dtype(), [&]<class From>() {
     visit_float(y.dtype(), [&]<class To>() {
-      auto* const convert = cpu::select(stream, avx2::cast_range<From, To>, avx512::cast_range<From, To>);
+      auto* const convert = cpu::select(stream, avx2::cast_range<From, To>, avx512::cast_range<From, To>,
+                                        avx512_bf16::cast_range<From, To>);
       cpu::parallel_for(stream, x.count(), cpu::kTaskElements, [&](int64_t begin, int64_t end) {
         convert(x.data<From>() + begin, y.data<To>() + begin, end - begin);
       });
@@ -98,7 +104,8 @@ void sigmoid_forward(const Tensor& x, const Tensor& y, Stream stream) {
 template <>
 void sigmoid_forward<Backend::cpu>(const Tensor& x, const Tensor& y, Stream stream) {
   visit_float(y.dtype(), [&]<class T>() {
-    auto* const range = cpu::select(stream, avx2::sigmoid_forward_range<T>, avx512::sigmoid_forward_range<T>);
+    auto* const range = cpu::select(stream, avx2::sigmoid_forward_range<T>, avx512::sigmoid_forward_range<T>,
+                                    avx512_bf16::sigmoid_forward_range<T>);
     run_ranges<T>("sigmoid_forward", range, stream, y, x);
   });
 }
@@ -112,7 +119,8 @@ template <>
 void sigmoid_backward<Backend::cpu>(const Tensor& y, const Tensor& dy, const Tensor& dx, Stream stream) {
   visit_float(dx.dtype(), [&]<class T>() {
     auto* const range =
-        cpu::select(stream, avx2::sigmoid_backward_range<T>, avx512::sigmoid_backward_range<T>);
+        cpu::select(stream, avx2::sigmoid_backward_range<T>, avx512::sigmoid_backward_range<T>,
+                    avx512_bf16::sigmoid_backward_range<T>);
     run_ranges<T>("sigmoid_backward", range, stream, dx, y, dy);
   });
 }
@@ -125,7 +133,8 @@ void silu_forward(const Tensor& x, const Tensor& y, Stream stream) {
 template <>
 void silu_forward<Backend::cpu>(const Tensor& x, const Tensor& y, Stream stream) {
   visit_float(y.dtype(), [&]<class T>() {
-    auto* const range = cpu::select(stream, avx2::silu_forward_range<T>, avx512::silu_forward_range<T>);
+    auto* const range = cpu::select(stream, avx2::silu_forward_range<T>, avx512::silu_forward_range<T>,
+                                    avx512_bf16::silu_forward_range<T>);
     run_ranges<T>("silu_forward", range, stream, y, x);
   });
 }
@@ -138,7 +147,8 @@ void silu_backward(const Tensor& x, const Tensor& dy, const Tensor& dx, Stream s
 template <>
 void silu_backward<Backend::cpu>(const Tensor& x, const Tensor& dy, const Tensor& dx, Stream stream) {
   visit_float(dx.dtype(), [&]<class T>() {
-    auto* const range = cpu::select(stream, avx2::silu_backward_range<T>, avx512::silu_backward_range<T>);
+    auto* const range = cpu::select(stream, avx2::silu_backward_range<T>, avx512::silu_backward_range<T>,
+                                    avx512_bf16::silu_backward_range<T>);
     run_ranges<T>("silu_backward", range, stream, dx, x, dy);
   });
 }

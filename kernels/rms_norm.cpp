@@ -33,6 +33,7 @@ struct RmsNormBackward {
 }  // namespace tessera::kernels
 
 #define TESSERA_KERNELS "kernels/cpu/rms_norm.inc"
+#define TESSERA_KERNELS_OF_BF16_PAIRS
 #include "kernels/cpu/each_isa.h"
 
 namespace tessera::kernels {
@@ -62,7 +63,8 @@ void rms_norm_forward<Backend::cpu>(const Tensor& x, const Tensor& weight, const
         y.data<T>(), inverse_rms.data<float>(), cols,
         epsilon};
     auto* const forward =
-        cpu::select(stream, avx2::rms_norm_forward_rows<T>, avx512::rms_norm_forward_rows<T>);
+        cpu::select(stream, avx2::rms_norm_forward_rows<T>, avx512::rms_norm_forward_rows<T>,
+                    avx512_bf16::rms_norm_forward_rows<T>);
     cpu::parallel_for(stream, rows, cpu::task_rows(cols),
                       [&](int64_t begin, int64_t end) { forward(arguments, begin, end); });
   });
@@ -92,7 +94,8 @@ void rms_norm_backward<Backend::cpu>(const Tensor& x, const Tensor& weight, cons
     const RmsNormBackward<T> arguments{x.data<T>(),  weight.data<T>(), inverse_rms.data<float>(),
                                        dy.data<T>(), dx.data<T>(),     cols};
     auto* const backward =
-        cpu::select(stream, avx2::rms_norm_backward_rows<T>, avx512::rms_norm_backward_rows<T>);
+        cpu::select(stream, avx2::rms_norm_backward_rows<T>, avx512::rms_norm_backward_rows<T>,
+                    avx512_bf16::rms_norm_backward_rows<T>);
     cpu::column_sums(
         stream, rows, cols, dweight.data<float>(),
         [&](float* partial, int64_t begin, int64_t end) { backward(arguments, partial, begin, end); });

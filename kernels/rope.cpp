@@ -28,6 +28,7 @@ struct Rope {
 }  // namespace tessera::kernels
 
 #define TESSERA_KERNELS "kernels/cpu/rope.inc"
+#define TESSERA_KERNELS_OF_BF16_PAIRS
 #include "kernels/cpu/each_isa.h"
 
 namespace tessera::kernels {
@@ -56,7 +57,8 @@ void rotate(const char* op, const Tensor& x, const Tensor& positions, const Tens
   visit_float(x.dtype(), [&]<class T>() {
     const Rope<T> arguments{x.data<T>(), positions.data<int32_t>(), frequencies, y.data<T>(), heads, head_dim,
                             direction};
-    auto* const turn = cpu::select(stream, avx2::rope_rows<T>, avx512::rope_rows<T>);
+    auto* const turn =
+        cpu::select(stream, avx2::rope_rows<T>, avx512::rope_rows<T>, avx512_bf16::rope_rows<T>);
     cpu::parallel_for(stream, rows, cpu::task_rows(heads * head_dim),
                       [&](int64_t begin, int64_t end) { turn(arguments, begin, end); });
   });
