@@ -26,19 +26,12 @@ function(tessera_find name header library package)
   target_link_libraries(${name} INTERFACE ${${name}_library})
 endfunction()
 
-# Not find_package: the package file of Debian wants the OpenCL headers, which the CPU interface does not use.
-tessera_find(tessera_dnnl dnnl.hpp dnnl libdnnl-dev)
-# oneDNN's threads are OpenMP's; kernels/cpu/amx_matmul.cpp sets their number.
-find_package(OpenMP QUIET COMPONENTS CXX)
-tessera_need(OpenMP_CXX_FOUND g++)
-target_link_libraries(tessera_dnnl INTERFACE ${OpenMP_CXX_LIBRARIES})
 # The serial HDF5: it is thread-safe, and every rank opens its own files.
 tessera_find(tessera_hdf5 hdf5.h hdf5 libhdf5-dev PATH_SUFFIXES hdf5/serial)
 tessera_find(tessera_sentencepiece sentencepiece_processor.h sentencepiece libsentencepiece-dev)
 tessera_find(tessera_sentencepiece_train sentencepiece_trainer.h sentencepiece_train libsentencepiece-dev)
 target_link_libraries(tessera_sentencepiece INTERFACE tessera_sentencepiece_train)
 tessera_find(tessera_xxhash xxhash.h xxhash libxxhash-dev)
-tessera_find(tessera_openblas cblas.h openblas libopenblas-dev)
 
 find_package(PNG QUIET)
 tessera_need(PNG_FOUND libpng-dev)
@@ -71,4 +64,12 @@ endif()
 if(TESSERA_BENCHMARKS)
   find_package(benchmark QUIET)
   tessera_need(benchmark_FOUND libbenchmark-dev)
+  # What our matrix products are measured against.
+  tessera_find(tessera_openblas cblas.h openblas libopenblas-dev)
+  # Not find_package: the package file of Debian wants the OpenCL headers, which the CPU interface does not use.
+  tessera_find(tessera_dnnl dnnl.hpp dnnl libdnnl-dev)
+  # oneDNN's threads are OpenMP's; benchmarks/matmul_race.cpp sets their number.
+  find_package(OpenMP QUIET COMPONENTS CXX)
+  tessera_need(OpenMP_CXX_FOUND g++)
+  target_link_libraries(tessera_dnnl INTERFACE ${OpenMP_CXX_LIBRARIES})
 endif()

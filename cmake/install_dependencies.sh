@@ -5,13 +5,13 @@
 #   slurm   also what a throwaway Slurm cluster on this machine needs (tests/slurm/cluster.sh)
 set -euo pipefail
 
-packages=(g++ cmake ninja-build make openmpi-bin libopenmpi-dev libhdf5-dev nlohmann-json3-dev libdnnl-dev
+packages=(g++ cmake ninja-build make openmpi-bin libopenmpi-dev libhdf5-dev nlohmann-json3-dev
   libsentencepiece-dev libpng-dev libjpeg62-turbo-dev libcli11-dev libxxhash-dev libprotobuf-dev protobuf-compiler
   python3 python3-fonttools)
 for group in "$@"; do
   case $group in
     build) ;;
-    test) packages+=(libgtest-dev libbenchmark-dev libopenblas-dev python3-h5py hdf5-tools chromium git) ;;
+    test) packages+=(libgtest-dev libbenchmark-dev libdnnl-dev libopenblas-dev python3-h5py hdf5-tools chromium git) ;;
     slurm) packages+=(slurm-wlm iproute2) ;;
     *) echo "install_dependencies: expected build, test or slurm, got \"$group\"" >&2; exit 2 ;;
   esac

@@ -17,7 +17,7 @@
 // rows of g and their order: never on other rows, threads, alignment or neighbours (docs/design.md, determinism).
 // Below Isa::avx512_bf16 operands are widened to f32 and every element is one chain of fused multiply-adds in order of the
 // summed index.  From there on, products with a bf16 weight (backward_weight: a bf16 x) round the other operand to bf16; at
-// Isa::avx512_bf16 the chain then takes two terms at a time (kernels/cpu/vector_matmul.h).
+// Isa::avx512_bf16 the chain then takes two terms at a time (kernels/cpu/vector_matmul.h), at Isa::amx 32 (kernels/cpu/amx_matmul.h).
 // On cuda such products round it too, for tensor cores, and one group goes to cuBLAS, which may choose the order of sums by
 // the number of rows.  But forward and backward_input with one group and out <= 64 (routers), and groups with an f32
 // weight or x, are the chains of fused multiply-adds and have the bits of the CPU below Isa::avx512_bf16.

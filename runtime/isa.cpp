@@ -38,7 +38,7 @@ bool supports(Isa isa) {
     case Isa::avx512_bf16:
       return avx512 && __builtin_cpu_supports("avx512bf16");
     case Isa::amx:
-      return avx512 && amx;
+      return supports(Isa::avx512_bf16) && amx;
   }
   return false;
 }

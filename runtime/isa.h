@@ -10,7 +10,7 @@ enum class Isa : int {
   avx2,         ///< x86-64-v3: what every build needs
   avx512,       ///< x86-64-v4
   avx512_bf16,  ///< with products of bf16 pairs: bf16 matrix products run on bf16 operands
-  amx,          ///< x86-64-v4 with AMX tiles: bf16 matrix products run on bf16 operands
+  amx,          ///< and AMX: these products, and those of attention, run on matrix units
 };
 
 /// Whether this processor and operating system can run a level.

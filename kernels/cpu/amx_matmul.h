@@ -1,11 +1,9 @@
 #pragma once
-// Matrix products of bf16 operands with sums in f32, by oneDNN: for processors whose matrix units (AMX) make them many
-// times faster than products of f32.
+// Matrix products of bf16 operands with sums in f32 on matrix units (AMX), which make them many times faster than products of f32.
 //
-// Libraries choose their order of summation by shape, alignment and number of threads.  So every call into oneDNN here
-// is one panel of 64 rows of C (the last one filled up with zeros) on one thread: an element's bits depend on its row of
-// A, its column of B and the sizes n and k alone.  Where A is transposed, k counts the rows of a batch, which differ
-// from call to call, and sums are taken over consecutive chunks of 128 of them.
+// Each element of C takes steps of 32 terms in order of the summed index, the last one filled up with zeros.  A step adds to the element the sum
+// of two chains of fused multiply-adds from zero, one over the even terms, the other one over the odd ones; subnormals are taken for
+// zero (TDPBF16PS).  The element is rounded once to the dtype of C.
 
 #include <span>
 
@@ -13,9 +11,8 @@
 
 namespace tessera::kernels::cpu {
 
-/// b of every product is bf16; an f32 a is rounded to bf16; c of a product with a transposed a is f32.  All products
-/// have the same n > 0, strides and dtypes, and the same k > 0 unless a is transposed.  Throws Error when oneDNN cannot
-/// do it.
+/// b of every product is bf16; an f32 a is rounded to bf16; c of a product with sums is f32.  Runs at Isa::amx, and in a plain way, for tests,
+/// on processors with avx512_bf16 alone.
 void multiply_amx(std::span<const Product> products, Stream stream);
 
 }  // namespace tessera::kernels::cpu

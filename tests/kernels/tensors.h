@@ -56,6 +56,18 @@ inline std::vector<Isa> vector_levels() {
   return detect_isa() >= Isa::avx512 ? std::vector{Isa::avx2, Isa::avx512} : std::vector{Isa::avx2};
 }
 
+/// The levels that multiply bf16.  Without a matrix unit Isa::amx runs on a plain one (kernels/cpu/tile_unit.h), beside vectors of
+/// AVX512_BF16.
+inline std::vector<Isa> bf16_levels() {
+  return supports(Isa::avx512_bf16) ? std::vector{Isa::avx512_bf16, Isa::amx} : std::vector<Isa>();
+}
+
+inline std::vector<Isa> all_levels() {
+  std::vector<Isa> levels = vector_levels();
+  for (const Isa isa : bf16_levels()) levels.push_back(isa);
+  return levels;
+}
+
 /// Rows [begin, end) of the first dim, in place.
 inline Tensor rows_of(const Tensor& tensor, int64_t begin, int64_t end) {
   const Shape& shape = tensor.shape();
