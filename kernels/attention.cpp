@@ -8,6 +8,7 @@
 #include "kernels/check.h"
 #include "kernels/cpu/kernel_range.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/tile_unit.h"
 
 namespace tessera::kernels {
 namespace {
@@ -17,6 +18,8 @@ namespace {
 constexpr int64_t kKeys = 64;
 // Queries of a tile: copying a tile of keys is paid once for all of them; what is kept of them must fit the second level.
 constexpr int64_t kQueries = 192;
+constexpr int64_t kQueriesOfUnit =
+    512;  // where a matrix unit multiplies: there copying is dearer beside products
 // Rows of p and ds that backward holds before it multiplies by their transposes.
 constexpr int64_t kBackwardQueries = 96;
 
@@ -49,6 +52,8 @@ struct AttentionTask {
 #define TESSERA_KERNELS "kernels/cpu/attention.inc"
 #define TESSERA_KERNELS_OF_BF16_PAIRS
 #include "kernels/cpu/each_isa.h"
+#define TESSERA_KERNELS "kernels/cpu/amx_attention.inc"
+#include "kernels/cpu/amx_isa.h"
 
 namespace tessera::kernels {
 namespace {
@@ -120,10 +125,17 @@ void attention_forward<Backend::cpu>(const Tensor& q, const Tensor& k, const Ten
                                         log_sum.data<float>(), rows,        heads,       head_dim,
                                         options.scale};
     auto* forward = cpu::select(stream, avx2::attention_forward_tile<T>, avx512::attention_forward_tile<T>);
-    if constexpr (std::is_same_v<T, bf16>)
-      if (engine_of(stream).isa >= Isa::avx512_bf16)
+    int64_t queries = kQueries, scratch_floats = forward_scratch(padded(head_dim));
+    if constexpr (std::is_same_v<T, bf16>) {
+      if (engine_of(stream).isa == Isa::avx512_bf16)
         forward = avx512_bf16::attention_forward_tile<bf16, avx512_bf16::PairDots>;
-    run_tasks(stream, tasks_of(options.segments, heads, kQueries), forward_scratch(padded(head_dim)),
+      if (engine_of(stream).isa == Isa::amx) {
+        forward = supports(Isa::amx) ? amx::attention_forward_tile<cpu::AmxUnit>
+                                     : amx::attention_forward_tile<cpu::PlainUnit>;
+        queries = kQueriesOfUnit, scratch_floats = amx::ForwardBlocks(nullptr, head_dim).floats;
+      }
+    }
+    run_tasks(stream, tasks_of(options.segments, heads, queries), scratch_floats,
               [&](const AttentionTask& task, float* scratch) { forward(arguments, task, scratch); });
   });
 }
@@ -168,11 +180,17 @@ void attention_backward<Backend::cpu>(const AttentionBackward& tensors, Attentio
                                          options.scale};
     auto* backward =
         cpu::select(stream, avx2::attention_backward_segment<T>, avx512::attention_backward_segment<T>);
-    if constexpr (std::is_same_v<T, bf16>)
-      if (engine_of(stream).isa >= Isa::avx512_bf16)
+    int64_t scratch_floats = backward_scratch(length, padded(head_dim));
+    if constexpr (std::is_same_v<T, bf16>) {
+      if (engine_of(stream).isa == Isa::avx512_bf16)
         backward = avx512_bf16::attention_backward_segment<bf16, avx512_bf16::PairDots>;
-    run_tasks(stream, tasks_of(options.segments, heads, std::max<int64_t>(1, length)),
-              backward_scratch(length, padded(head_dim)),
+      if (engine_of(stream).isa == Isa::amx) {
+        backward = supports(Isa::amx) ? amx::attention_backward_segment<cpu::AmxUnit>
+                                      : amx::attention_backward_segment<cpu::PlainUnit>;
+        scratch_floats = amx::BackwardBlocks(nullptr, length, head_dim).floats;
+      }
+    }
+    run_tasks(stream, tasks_of(options.segments, heads, std::max<int64_t>(1, length)), scratch_floats,
               [&](const AttentionTask& task, float* scratch) { backward(arguments, task, scratch); });
   });
 }

@@ -8,7 +8,7 @@
 //
 // q, k, v, y, dy, dq, dk, dv [rows, heads, head_dim]  f32 or bf16, all the same;  log_sum [heads, rows] f32
 // segments: row numbers from 0 to rows, not decreasing; host.  Backward recomputes p from log_sum.
-// Sums and statistics are in f32.  On cuda, bf16 with a head_dim of 16, 32, ... 128 goes through tensor cores: there p and
+// Sums and statistics are in f32.  At Isa::amx, bf16 goes through matrix units: there p and ds are multiplied as sums of two bf16.  On cuda, bf16 with a head_dim of 16, 32, ... 128 goes through tensor cores: there p and
 // ds are rounded to bf16 before the product that follows.
 // Bits of a row do not depend on other segments, threads or where the segment begins: tiles start at the segment.
 // Throws Error on a shape, dtype or segment mismatch.   Source: Dao, FlashAttention-2, 2023, algorithms 1 and 2.

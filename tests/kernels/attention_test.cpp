@@ -123,7 +123,7 @@ void expect_reference(const Problem& problem, Stream stream) {
 
 TEST(Attention, IsTheFormula) {
   const std::vector<Segments> cases = {{0, 1}, {0, 1, 3, 34, 67, 131}, {0, 0, 200, 200}, {0, 447}};
-  for (const Isa isa : vector_levels()) {
+  for (const Isa isa : all_levels()) {
     CpuEngine engine(1, isa);
     for (const Segments& segments : cases)
       for (const int64_t head_dim : {16, 32, 64})
@@ -133,10 +133,11 @@ TEST(Attention, IsTheFormula) {
 }
 
 TEST(Attention, TakesAnyHeadDim) {
-  for (const Isa isa : vector_levels()) {
+  for (const Isa isa : all_levels()) {
     CpuEngine engine(1, isa);
     for (const int64_t head_dim : {1, 6, 24, 40, 72, 100, 128, 144})
-      expect_reference({{0, 5, 70}, 3, head_dim, DType::f32}, engine.stream());
+      for (const DType dtype : {DType::f32, DType::bf16})
+        expect_reference({{0, 5, 70}, 3, head_dim, dtype}, engine.stream());
   }
 }
 
@@ -163,11 +164,32 @@ TEST(Attention, BitsDoNotDependOnThreadsAndLevel) {
     }
 }
 
+TEST(Attention, BitsOfProductsOfBf16DoNotDependOnThreads) {
+  for (const Isa isa : bf16_levels()) {
+    const Problem problem{{0, 1, 3, 34, 67, 1100}, 3, 40, DType::bf16};
+    CpuEngine one(1, isa), three(3, isa);
+    const std::vector<Tensor> expected = attend(problem, draw(problem, one.stream()), one.stream());
+    const std::vector<Tensor> actual = attend(problem, draw(problem, three.stream()), three.stream());
+    for (size_t i = 0; i < expected.size(); ++i)
+      EXPECT_TRUE(same_bits(actual[i], expected[i])) << "output " << i << ", " << name_of(isa);
+  }
+}
+
+/// f32 by vectors, bf16 by every way that there is.
+std::vector<std::pair<Isa, DType>> levels_and_dtypes() {
+  std::vector<std::pair<Isa, DType>> all;
+  for (const Isa isa : all_levels()) {
+    if (isa <= Isa::avx512) all.emplace_back(isa, DType::f32);
+    all.emplace_back(isa, DType::bf16);
+  }
+  return all;
+}
+
 /// A segment alone gives what it gives among others.
 TEST(Attention, BitsDoNotDependOnOtherSegments) {
   const Segments segments = {0, 1, 3, 34, 67, 131, 400};
-  for (const DType dtype : {DType::f32, DType::bf16}) {
-    CpuEngine engine(2);
+  for (const auto& [isa, dtype] : levels_and_dtypes()) {
+    CpuEngine engine(2, isa);
     const Problem together{segments, 2, 32, dtype};
     const Inputs in = draw(together, engine.stream());
     const std::vector<Tensor> all = attend(together, in, engine.stream());
@@ -187,16 +209,32 @@ TEST(Attention, BitsDoNotDependOnOtherSegments) {
 
 /// Later rows of a segment change neither y nor log_sum of earlier ones.
 TEST(Attention, LooksBackOnly) {
-  CpuEngine engine(1);
-  const Problem whole{{0, 300}, 1, 16, DType::f32};
-  const Inputs in = draw(whole, engine.stream());
-  const std::vector<Tensor> all = attend(whole, in, engine.stream());
-  for (const int64_t rows : {1, 63, 64, 65, 193, 299}) {
-    const auto part = [&](const Tensor& tensor) { return rows_of(tensor, 0, rows); };
-    const std::vector<Tensor> some = attend(
-        {{0, rows}, 1, 16, DType::f32}, {part(in.q), part(in.k), part(in.v), part(in.dy)}, engine.stream());
-    EXPECT_TRUE(same_bits(some[0], part(all[0]))) << rows;
-    EXPECT_TRUE(same_bits(some[1].reshape({rows}), all[1].slice(0, {rows}))) << rows;
+  for (const auto& [isa, dtype] : levels_and_dtypes()) {
+    CpuEngine engine(1, isa);
+    const Problem whole{{0, 300}, 1, 16, dtype};
+    const Inputs in = draw(whole, engine.stream());
+    const std::vector<Tensor> all = attend(whole, in, engine.stream());
+    for (const int64_t rows : {1, 63, 64, 65, 193, 299}) {
+      const auto part = [&](const Tensor& tensor) { return rows_of(tensor, 0, rows); };
+      const std::vector<Tensor> some = attend(
+          {{0, rows}, 1, 16, dtype}, {part(in.q), part(in.k), part(in.v), part(in.dy)}, engine.stream());
+      EXPECT_TRUE(same_bits(some[0], part(all[0]))) << rows << ", " << name_of(isa) << " " << dtype;
+      EXPECT_TRUE(same_bits(some[1].reshape({rows}), all[1].slice(0, {rows})))
+          << rows << ", " << name_of(isa);
+    }
+  }
+}
+
+/// A row that sees one key has weight 1 whatever its score: y is v, and the gradients of q and k are zero.
+TEST(Attention, OneKeyHasNoSlope) {
+  for (const auto& [isa, dtype] : levels_and_dtypes()) {
+    CpuEngine engine(1, isa);
+    const Problem problem{{0, 1, 2, 3, 4, 5}, 2, 40, dtype};
+    const Inputs in = draw(problem, engine.stream());
+    const std::vector<Tensor> out = attend(problem, in, engine.stream());
+    EXPECT_TRUE(same_bits(out[0], in.v)) << name_of(isa) << " " << dtype;
+    for (const size_t i : {2, 3})
+      for (const double value : values_of(out[i])) ASSERT_EQ(value, 0) << name_of(isa) << " " << dtype;
   }
 }
 
