@@ -84,9 +84,11 @@ struct Sizes {
   int64_t in, out;
 };
 const std::vector<Sizes> kSizes = {
-    {{0, 1}, 1, 1},     {{0, 31}, 33, 127},          {{0, 129}, 31, 33},
-    {{0, 37}, 521, 67}, {{0, 3, 3, 20, 61}, 33, 31}, {{0, 0, 67, 67}, 127, 129},
-    {{0, 0}, 5, 7},     {{0, 300}, 16, 8},           {{0, 5, 263, 263, 281}, 48, 40},
+    {{0, 1}, 1, 1},      {{0, 31}, 33, 127},          {{0, 129}, 31, 33},
+    {{0, 37}, 521, 67},  {{0, 3, 3, 20, 61}, 33, 31}, {{0, 0, 67, 67}, 127, 129},
+    {{0, 64}, 1056, 32},  // as the unit and the vectors like them: rows in place, blocks of the summed dim
+    {{0, 30}, 1024, 40},  // rows that are multiples of 4096 bytes apart, in f32
+    {{0, 0}, 5, 7},      {{0, 300}, 16, 8},           {{0, 5, 263, 263, 281}, 48, 40},
 };
 
 // Every addition of a chain rounds its partial sum by at most half an epsilon; over the chain these errors
@@ -126,29 +128,38 @@ TEST(Matmul, MatchesDoublePrecision) {
         }
 }
 
+/// Every element of every product has the bits of sum_of(left factors, right factors), rounded once to the dtype of the result.
+template <class SumOf>
+void expect_sums(Isa isa, const SumOf& sum_of) {
+  for (int threads : {1, 2}) {
+    CpuEngine engine(threads, isa);
+    for (const Sizes& sizes : kSizes)
+      for (DType dtype : kFloats) {
+        // Rows of bf16 where pairs of bf16 are multiplied, else of the dtype of the result.
+        const DType rows_dtype = isa >= Isa::avx512_bf16 ? DType::bf16 : dtype;
+        const Problem problem(sizes.offsets, sizes.in, sizes.out, rows_dtype, DType::bf16, dtype,
+                              engine.stream());
+        problem.run();
+        int64_t wrong = 0;
+        for_each_element(problem,
+                         [&](const std::string& name, double got, const auto& left, const auto& right) {
+                           float sum = sum_of(left, right);
+                           if (name != "dweight" && dtype == DType::bf16) sum = float(bf16(sum));
+                           if (got != sum) ++wrong;
+                         });
+        EXPECT_EQ(wrong, 0) << name_of(isa) << ", threads " << threads << ", rows to " << sizes.offsets.back()
+                            << ", in " << sizes.in << ", out " << sizes.out << " " << dtype;
+      }
+  }
+}
+
 TEST(Matmul, EveryElementIsOneChainOfMultiplyAdds) {
   for (Isa isa : vector_levels())
-    for (int threads : {1, 2}) {
-      CpuEngine engine(threads, isa);
-      for (const Sizes& sizes : kSizes)
-        for (DType dtype : kFloats) {
-          const Problem problem(sizes.offsets, sizes.in, sizes.out, dtype, DType::bf16, dtype,
-                                engine.stream());
-          problem.run();
-          int64_t wrong = 0;
-          for_each_element(problem,
-                           [&](const std::string& name, double got, const auto& left, const auto& right) {
-                             float sum = 0;
-                             for (size_t i = 0; i < left.size(); ++i)
-                               sum = std::fma(float(left[i]), float(right[i]), sum);
-                             if (name != "dweight" && dtype == DType::bf16) sum = float(bf16(sum));
-                             if (got != sum) ++wrong;
-                           });
-          EXPECT_EQ(wrong, 0) << name_of(isa) << ", threads " << threads << ", rows to "
-                              << sizes.offsets.back() << ", in " << sizes.in << ", out " << sizes.out << " "
-                              << dtype;
-        }
-    }
+    expect_sums(isa, [](const auto& left, const auto& right) {
+      float sum = 0;
+      for (size_t i = 0; i < left.size(); ++i) sum = std::fma(float(left[i]), float(right[i]), sum);
+      return sum;
+    });
 }
 
 // The bits of a row must not depend on how many rows come with it; 300 deep so that sums continue over
@@ -296,57 +307,28 @@ TEST_F(Bf16Matmul, MatchesDoublePrecision) {
 }
 
 TEST_F(Bf16Matmul, EveryElementIsOneChainOfPairs) {
-  if (!supports(Isa::avx512_bf16)) GTEST_SKIP() << "the processor has no AVX512_BF16";
-  for (int threads : {1, 2}) {
-    CpuEngine engine(threads, Isa::avx512_bf16);
-    for (const Sizes& sizes : kSizes)
-      for (DType dtype : kFloats) {
-        const Problem problem(sizes.offsets, sizes.in, sizes.out, DType::bf16, DType::bf16, dtype,
-                              engine.stream());
-        problem.run();
-        int64_t wrong = 0;
-        for_each_element(problem,
-                         [&](const std::string& name, double got, const auto& left, const auto& right) {
-                           float sum = 0;
-                           const auto add = [&](size_t i) {
-                             if (i < left.size()) sum = std::fma(float(left[i]), float(right[i]), sum);
-                           };
-                           for (size_t i = 0; i < left.size(); i += 2) add(i + 1), add(i);
-                           if (name != "dweight" && dtype == DType::bf16) sum = float(bf16(sum));
-                           if (got != sum) ++wrong;
-                         });
-        EXPECT_EQ(wrong, 0) << "threads " << threads << ", rows to " << sizes.offsets.back() << ", in "
-                            << sizes.in << ", out " << sizes.out << " " << dtype;
-      }
-  }
+  expect_sums(Isa::avx512_bf16, [](const auto& left, const auto& right) {
+    float sum = 0;
+    const auto add = [&](size_t i) {
+      if (i < left.size()) sum = std::fma(float(left[i]), float(right[i]), sum);
+    };
+    for (size_t i = 0; i < left.size(); i += 2) add(i + 1), add(i);
+    return sum;
+  });
 }
 
 // Steps of 32 terms; in each, the sum of the first ones of all pairs and that of the second ones, chains of their own.
 TEST_F(Bf16Matmul, EveryElementIsOneChainOfStepsOfAMatrixUnit) {
-  for (int threads : {1, 2}) {
-    CpuEngine engine(threads, Isa::amx);
-    for (const Sizes& sizes : kSizes)
-      for (DType dtype : kFloats) {
-        const Problem problem(sizes.offsets, sizes.in, sizes.out, DType::bf16, DType::bf16, dtype,
-                              engine.stream());
-        problem.run();
-        int64_t wrong = 0;
-        for_each_element(problem,
-                         [&](const std::string& name, double got, const auto& left, const auto& right) {
-                           float sum = 0;
-                           for (size_t step = 0; step < left.size(); step += 32) {
-                             float chain[2] = {};
-                             for (size_t i = step; i < std::min(step + 32, left.size()); ++i)
-                               chain[i % 2] = std::fma(float(left[i]), float(right[i]), chain[i % 2]);
-                             sum += chain[0] + chain[1];
-                           }
-                           if (name != "dweight" && dtype == DType::bf16) sum = float(bf16(sum));
-                           if (got != sum) ++wrong;
-                         });
-        EXPECT_EQ(wrong, 0) << "threads " << threads << ", rows to " << sizes.offsets.back() << ", in "
-                            << sizes.in << ", out " << sizes.out << " " << dtype;
-      }
-  }
+  expect_sums(Isa::amx, [](const auto& left, const auto& right) {
+    float sum = 0;
+    for (size_t step = 0; step < left.size(); step += 32) {
+      float chain[2] = {};
+      for (size_t i = step; i < std::min(step + 32, left.size()); ++i)
+        chain[i % 2] = std::fma(float(left[i]), float(right[i]), chain[i % 2]);
+      sum += chain[0] + chain[1];
+    }
+    return sum;
+  });
 }
 
 // 700 rows and 1100 columns: several chunks, blocks and panels of each product.
