@@ -233,7 +233,8 @@ void binary_losses(std::vector<Kernel>& all) {
   };
   const auto draw = [](const Run& r) {
     std::vector<uint8_t> targets;
-    for (const int32_t one : r.numbers("targets", 0, 2).values<int32_t>())
+    const Tensor ones = r.numbers("targets", 0, 2);
+    for (const int32_t one : ones.values<int32_t>())
       targets.insert(targets.end(), static_cast<size_t>(r.width), static_cast<uint8_t>(one));
     const Tensor logits = uniform_tensor("x", {Run::kRows, r.width}, DType::f32, r.stream, 30);
     return Predictions{rows_of(logits, r.rows.begin, r.rows.end),
