@@ -55,8 +55,8 @@ inline TileSize tile_size(std::span<const Product> products, TileSize size, int 
   }
 }
 
-/// Calls multiply_tile(product, tile, scratch) for the tiles, cut by size, of all products on the threads of the stream, each with so many bytes of its
-/// own.
+/// Calls multiply_tile(product, tile, scratch) for the tiles of all products, cut by size, on the threads of the stream; each thread has
+/// scratch of its own.
 template <class MultiplyTile>
 void multiply_tiles(std::span<const Product> products, TileSize size, int64_t scratch_bytes,
                     const MultiplyTile& multiply_tile, Stream stream) {
