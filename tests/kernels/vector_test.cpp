@@ -62,23 +62,6 @@ TEST(Vector, ExpAtItsEnds) {
                                               });
 }
 
-TEST(Vector, ReciprocalHasTheBitsOfDivision) {
-  std::vector<float> x = {1,        0x1p125f, std::nextafter(0x1p125f, kInfinity), 0x1p126f, 0x1p127f,
-                          1.65e38f, kInfinity};
-  for (uint32_t mantissa = 0; mantissa < 1u << 23; ++mantissa)
-    x.push_back(std::bit_cast<float>(0x3f800000u | mantissa));
-  for (const float power : {0x1p1f, 0x1p124f})
-    for (uint32_t mantissa = 0; mantissa < 1u << 23; mantissa += 997)
-      x.push_back(power * std::bit_cast<float>(0x3f800000u | mantissa));
-  on_each_level<decltype(avx2::reciprocals)>(avx2::reciprocals, avx512::reciprocals, avx512_bf16::reciprocals,
-                                             [&](auto* reciprocals) {
-                                               std::vector<float> y(x.size());
-                                               reciprocals(x.data(), y.data(), std::ssize(x));
-                                               for (size_t i = 0; i < x.size(); ++i)
-                                                 ASSERT_EQ(y[i], 1 / x[i]) << x[i];
-                                             });
-}
-
 TEST(Vector, LogIsWithinTwoUnits) {
   std::vector<float> x;
   for (float value = 1.2e-38f; value < 1e38f; value *= 1.00073f) x.push_back(value);
