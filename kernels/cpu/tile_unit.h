@@ -8,8 +8,6 @@
 #include <cstdint>
 #include <cstring>
 
-#include "runtime/dtype.h"
-
 namespace tessera::kernels::cpu {
 
 constexpr int64_t kTileRows = 16;
