@@ -13,6 +13,7 @@
 #include "benchmarks/median.h"
 #include "kernels/matmul.h"
 #include "runtime/cpu_engine.h"
+#include "runtime/isa.h"
 #include "runtime/random.h"
 
 namespace tessera::benchmarks {
@@ -92,11 +93,35 @@ class OneDnnProduct {
   dnnl::matmul matmul_;
 };
 
+/// What one contestant works on, in the dtype in which it multiplies.
+struct Operands {
+  Tensor x, weight, dy, result;
+
+  Operands(const ProductCase& product, DType dtype, Stream stream)
+      : x(random_matrix("x", product.rows, product.in, dtype, stream)),
+        weight(random_matrix("weight", product.out, product.in, dtype, stream)),
+        dy(random_matrix("dy", product.rows, product.out, dtype, stream)) {
+    switch (product.form) {
+      case ProductForm::forward:
+        result = Tensor::like(dy);
+        break;
+      case ProductForm::backward_input:
+        result = Tensor::like(x);
+        break;
+      case ProductForm::backward_weight:
+        result = Tensor::empty(weight.shape(), DType::f32, stream);
+    }
+  }
+};
+
+/// Libraries have products of bf16 where the processor does; elsewhere they race with f32.
+DType library_dtype(DType dtype) { return detect_isa() >= Isa::avx512_bf16 ? dtype : DType::f32; }
+
 }  // namespace
 
 struct MatmulRace::Contestants {
   CpuEngine engine;
-  Tensor x, weight, dy, library_result;
+  Operands own, of_libraries;
   std::vector<int64_t> offsets;
   ProductForm form;
   LibraryProduct library;
@@ -104,9 +129,8 @@ struct MatmulRace::Contestants {
 
   explicit Contestants(const ProductCase& product)
       : engine(product.threads),
-        x(random_matrix("x", product.rows, product.in, product.dtype, engine.stream())),
-        weight(random_matrix("weight", product.out, product.in, product.dtype, engine.stream())),
-        dy(random_matrix("dy", product.rows, product.out, product.dtype, engine.stream())),
+        own(product, product.dtype, engine.stream()),
+        of_libraries(product, library_dtype(product.dtype), engine.stream()),
         offsets{0, product.rows},
         form(product.form),
         library(library_product(product)) {
@@ -114,33 +138,29 @@ struct MatmulRace::Contestants {
     onednn = std::make_unique<OneDnnProduct>(library);
   }
 
-  const Tensor& result() const {
-    return form == ProductForm::forward ? dy : form == ProductForm::backward_input ? x : weight;
-  }
-
-  LibraryProduct library_product(const ProductCase& product) {
+  LibraryProduct library_product(const ProductCase& product) const {
     const int64_t rows = product.rows, in = product.in, out = product.out;
-    const DType dtype = form == ProductForm::backward_weight ? DType::f32 : product.dtype;
-    library_result = Tensor::empty(result().shape(), dtype, engine.stream());
+    const auto& [x, weight, dy, result] = of_libraries;
     switch (form) {
       case ProductForm::forward:
-        return {rows, out, in, x, weight, library_result, false, true};
+        return {rows, out, in, x, weight, result, false, true};
       case ProductForm::backward_input:
-        return {rows, in, out, dy, weight, library_result, false, false};
+        return {rows, in, out, dy, weight, result, false, false};
       case ProductForm::backward_weight:
         break;
     }
-    return {out, in, rows, dy, x, library_result, true, false};
+    return {out, in, rows, dy, x, result, true, false};
   }
 
-  void ours(const Tensor& into) {
+  void ours() {
+    const auto& [x, weight, dy, result] = own;
     switch (form) {
       case ProductForm::forward:
-        return kernels::matmul_forward(x, weight, into, offsets, engine.stream());
+        return kernels::matmul_forward(x, weight, result, offsets, engine.stream());
       case ProductForm::backward_input:
-        return kernels::matmul_backward_input(dy, weight, into, offsets, engine.stream());
+        return kernels::matmul_backward_input(dy, weight, result, offsets, engine.stream());
       case ProductForm::backward_weight:
-        return kernels::matmul_backward_weight(dy, x, into, offsets, {}, engine.stream());
+        return kernels::matmul_backward_weight(dy, x, result, offsets, {}, engine.stream());
     }
   }
 };
@@ -151,10 +171,10 @@ MatmulRace::~MatmulRace() = default;
 
 double MatmulRace::round() {
   Contestants& all = *contestants_;
-  ours_.push_back(turn(product_.threads, [&] { all.ours(all.library_result); }));
+  ours_.push_back(turn(product_.threads, [&] { all.ours(); }));
   omp_set_num_threads(product_.threads);
   onednn_.push_back(turn(product_.threads, [&] { all.onednn->run(); }));
-  if (product_.dtype == DType::f32) {
+  if (all.of_libraries.x.dtype() == DType::f32) {
     openblas_set_num_threads(product_.threads);
     openblas_.push_back(turn(product_.threads, [&] { all.library.openblas(); }));
   }

@@ -34,7 +34,8 @@ class MatmulRace {
   /// Runs each contestant for a few milliseconds.  Returns the seconds that one product of ours took.
   double round();
 
-  /// Medians over the rounds so far, in GFLOP/s; OpenBLAS has no bf16 product and stays 0 there.
+  /// Medians over the rounds so far, in GFLOP/s.  OpenBLAS has no bf16 product and stays 0 there; below Isa::avx512_bf16 oneDNN has none
+  /// either, and both multiply f32 instead.
   double ours() const;
   double onednn() const;
   double openblas() const;

@@ -50,4 +50,20 @@ struct Ahead {
   }
 };
 
+/// Addresses of cache lines in the order in which they are to be asked for; those beyond kMost are left out.
+class LinesAhead {
+ public:
+  void clear() { count_ = 0; }
+  void add(const Ahead& part) {
+    for (int64_t i = 0; i < part.lines; ++i)
+      for (int64_t at = 0; at < part.bytes && count_ < kMost; at += 64) lines_[count_++] = part.line + i * part.stride + at;
+  }
+  std::span<const char* const> all() const { return {lines_, count_}; }
+
+ private:
+  static constexpr size_t kMost = 640;  // a strip of B, and a register block of C and of what is added to it
+  const char* lines_[kMost];
+  size_t count_ = 0;
+};
+
 }  // namespace tessera::kernels::cpu
