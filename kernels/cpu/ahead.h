@@ -61,7 +61,7 @@ class LinesAhead {
   std::span<const char* const> all() const { return {lines_, count_}; }
 
  private:
-  static constexpr size_t kMost = 640;  // a strip of B, and a register block of C and of what is added to it
+  static constexpr size_t kMost = 512;  // a strip of B
   const char* lines_[kMost];
   size_t count_ = 0;
 };

@@ -11,13 +11,11 @@
 namespace tessera::kernels::cpu {
 namespace {
 
-// Sizes in words of 32 bits of what multiply_tile() packs.  The panels of a tile, up to 14 rows of A each, take half of a 1 MiB L2; a
-// panel takes half of a 32 KiB L1, and so does half of a strip.
+// Sizes in words of 32 bits of what multiply_tile() packs.  The panels of a tile take half of a 1 MiB L2; a panel takes at most half of
+// a 32 KiB L1, and so does half of a strip.
 constexpr int64_t kPanelStride =
     kDepth + 16;  // no power of two: rows of a panel fall on different cache sets
-constexpr int64_t kPanelFloats = 16 * kPanelStride;
 constexpr int64_t kStripFloats = 32 * kDepth;
-constexpr int64_t kNarrowestPanel = 6;  // rows of a panel at Isa::avx2
 
 }  // namespace
 }  // namespace tessera::kernels::cpu
@@ -38,8 +36,8 @@ void multiply(std::span<const Product> products, MultiplyTile* multiply_tile, St
   });
   // Of a tile as it is cut for these products and threads.
   const TileSize size = tile_size(products, most, engine_of(stream).pool.threads());
-  const int64_t floats = kStripFloats + parts(size.rows, kNarrowestPanel) * kPanelFloats +
-                         (waits ? size.rows * size.columns : 0);
+  const int64_t floats = select(stream, avx2::scratch_floats, avx512::scratch_floats,
+                                avx512_bf16::scratch_floats)(size.rows, waits ? size.rows * size.columns : 0);
   multiply_tiles(
       products, size, floats * int64_t{sizeof(float)},
       [=](const Product& product, const Tile& tile, void* scratch) {
