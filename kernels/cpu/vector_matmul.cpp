@@ -15,7 +15,7 @@ namespace {
 // a 32 KiB L1, and so does half of a strip.
 constexpr int64_t kPanelStride =
     kDepth + 16;  // no power of two: rows of a panel fall on different cache sets
-constexpr int64_t kStripFloats = 32 * kDepth;
+constexpr int64_t kStripFloats = 64 * kDepth;
 
 }  // namespace
 }  // namespace tessera::kernels::cpu
