@@ -33,11 +33,6 @@ struct Ahead {
     line += some.lines * stride;
     return some;
   }
-  /// What so many calls of prefetch() would leave out.
-  template <int kWrites>
-  void prefetch_beyond(int64_t calls) {
-    for (int64_t rest = cache_lines() - calls; rest > 0; --rest) prefetch<kWrites>();
-  }
   template <int kWrites>
   void prefetch() {
     if (lines == 0) return;
@@ -50,20 +45,29 @@ struct Ahead {
   }
 };
 
-/// Addresses of cache lines in the order in which they are to be asked for; those beyond kMost are left out.
+/// Addresses of the cache lines of a part, in order; those beyond kMost are left out.
 class LinesAhead {
  public:
-  void clear() { count_ = 0; }
-  void add(const Ahead& part) {
-    for (int64_t i = 0; i < part.lines; ++i)
-      for (int64_t at = 0; at < part.bytes && count_ < kMost; at += 64) lines_[count_++] = part.line + i * part.stride + at;
+  void fill(const Ahead& part) {
+    const int64_t a_line = parts(part.bytes, 64),
+                  lines = a_line > 0 ? std::min(part.lines, kMost / a_line) : 0;
+    if (a_line == 1)
+      for (int64_t i = 0; i < lines; ++i) lines_[i] = part.line + i * part.stride;
+    else
+      for (int64_t i = 0; i < lines; ++i)
+        for (int64_t j = 0; j < a_line; ++j) lines_[i * a_line + j] = part.line + i * part.stride + j * 64;
+    count_ = lines * a_line;
   }
-  std::span<const char* const> all() const { return {lines_, count_}; }
+  /// Those of share i of so many.
+  std::span<const char* const> share(int64_t i, int64_t shares) const {
+    const int64_t begin = count_ * i / shares;
+    return {lines_ + begin, static_cast<size_t>(count_ * (i + 1) / shares - begin)};
+  }
 
  private:
-  static constexpr size_t kMost = 512;  // a strip of B
+  static constexpr int64_t kMost = 1024;
   const char* lines_[kMost];
-  size_t count_ = 0;
+  int64_t count_ = 0;
 };
 
 }  // namespace tessera::kernels::cpu
