@@ -12,7 +12,7 @@ namespace tessera::kernels::cpu {
 namespace {
 
 // Sizes in words of 32 bits of what multiply_tile() packs.  The panels of a tile take half of a 1 MiB L2; a panel takes at most half of
-// a 32 KiB L1, and so does half of a strip.
+// a 32 KiB L1, and so does half of the widest strip, of which there is room for two.
 constexpr int64_t kPanelStride =
     kDepth + 16;  // no power of two: rows of a panel fall on different cache sets
 constexpr int64_t kStripFloats = 64 * kDepth;

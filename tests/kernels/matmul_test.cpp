@@ -84,11 +84,12 @@ struct Sizes {
   int64_t in, out;
 };
 const std::vector<Sizes> kSizes = {
-    {{0, 1}, 1, 1},      {{0, 31}, 33, 127},          {{0, 129}, 31, 33},
-    {{0, 37}, 521, 67},  {{0, 3, 3, 20, 61}, 33, 31}, {{0, 0, 67, 67}, 127, 129},
+    {{0, 1}, 1, 1},         {{0, 31}, 33, 127},          {{0, 129}, 31, 33},
+    {{0, 37}, 521, 67},     {{0, 3, 3, 20, 61}, 33, 31}, {{0, 0, 67, 67}, 127, 129},
     {{0, 64}, 1056, 32},  // as the unit and the vectors like them: rows in place, blocks of the summed dim
     {{0, 30}, 1024, 40},  // rows that are multiples of 4096 bytes apart, in f32
-    {{0, 0}, 5, 7},      {{0, 300}, 16, 8},           {{0, 5, 263, 263, 281}, 48, 40},
+    {{0, 3, 23}, 150, 300},  // few rows, which several strips of B meet at a time, in two parts of the summed dim
+    {{0, 0}, 5, 7},         {{0, 300}, 16, 8},           {{0, 5, 263, 263, 281}, 48, 40},
 };
 
 // Every addition of a chain rounds its partial sum by at most half an epsilon; over the chain these errors
