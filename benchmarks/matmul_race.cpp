@@ -130,7 +130,9 @@ struct MatmulRace::Contestants {
   explicit Contestants(const ProductCase& product)
       : engine(product.threads),
         own(product, product.dtype, engine.stream()),
-        of_libraries(product, library_dtype(product.dtype), engine.stream()),
+        of_libraries(library_dtype(product.dtype) == product.dtype
+                         ? own
+                         : Operands(product, DType::f32, engine.stream())),
         offsets{0, product.rows},
         form(product.form),
         library(library_product(product)) {

@@ -35,7 +35,7 @@ class MatmulRace {
   double round();
 
   /// Medians over the rounds so far, in GFLOP/s.  OpenBLAS has no bf16 product and stays 0 there; below Isa::avx512_bf16 oneDNN has none
-  /// either, and both multiply f32 instead.
+  /// either or a slow one, and both multiply f32 instead.
   double ours() const;
   double onednn() const;
   double openblas() const;
