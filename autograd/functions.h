@@ -78,9 +78,11 @@ struct Loss {
   Var total;            ///< [1] f32: scale times the sum over scored rows of nll + z_loss log_sum^2
   Tensor nll, log_sum;  ///< [rows] f32
 };
-/// Next-token loss.  Backward overwrites the value of logits with its gradient.
-Loss cross_entropy(const Var& logits, const Tensor& targets, float scale,
-                   float z_loss);  ///< [rows, vocab] f32, [rows] i32
+/// Next-token loss of the logits x weight^T: x [rows, width], weight [vocab, width], targets [rows] i32.  Of the logits, f32,
+/// only those of chunk_rows rows exist at a time.  Where x or weight is tracked, their gradients are formed here, chunk by
+/// chunk; backward, which must start here, hands them on.  Gradients of weight are added chunk by chunk.
+Loss linear_cross_entropy(const Var& x, const Var& weight, const Tensor& targets, float scale, float z_loss,
+                          int64_t chunk_rows = 512);
 /// Loss of yes-or-no predictions: [1] f32, scale times the sum over all elements.
 Var binary_cross_entropy(const Var& logits, const Tensor& targets,
                          float scale);  ///< [rows, cols] f32, [rows, cols] u8 in {0, 1}

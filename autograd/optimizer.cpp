@@ -31,10 +31,11 @@ void AdamW::step(int64_t step, float rate, float grad_scale) {
                                 .correction2 = correction(config_.beta2),
                                 .grad_scale = grad_scale};
   for (size_t i = 0; i < ranges_.size(); ++i) {
-    if (!ranges_[i].trained) continue;
-    options.decay = ranges_[i].decays ? config_.decay : 0;
-    kernels::adamw(ranges_[i].value, ranges_[i].grad, first_[i], second_[i], options,
-                   ranges_[i].value.stream());
+    const Optimized& range = ranges_[i];
+    if (!range.trained) continue;
+    options.decay = range.decays ? config_.decay : 0;
+    kernels::adamw(range.value, range.grad, first_[i], second_[i], range.rounded, options,
+                   range.value.stream());
   }
 }
 

@@ -31,6 +31,7 @@ struct Optimized {
   Tensor value, grad;
   bool decays;
   bool trained = true;  ///< else it stays as it is
+  Tensor rounded{};     ///< bf16 [n], to be written with every new value; or none
 };
 
 class AdamW {

@@ -177,7 +177,7 @@ std::map<std::string, Make> updates() {
          const Tensor first = Tensor::zeros(shape, DType::f32, s.stream),
                       second = Tensor::zeros(shape, DType::f32, s.stream);
          const AdamWOptions options{.rate = 1e-6f, .decay = 0.1f};
-         return Op{[=] { adamw(value, grad, first, second, options, s.stream); }, 7 * value.bytes()};
+         return Op{[=] { adamw(value, grad, first, second, {}, options, s.stream); }, 7 * value.bytes()};
        }},
       {"norm_parts",
        [](const Setting& s) {

@@ -87,7 +87,7 @@ void TrainingStep::micro_batch(int64_t round) {
   const Rows rows =
       rows_of_round(batch, config_, shards_.mesh(), loader_, 0, round, routings, batch.tokens.stream());
   Tape tape;
-  const Loss loss = cross_entropy(model_(rows), batch.targets, scale_, config_.z_loss);
+  const Loss loss = model_.loss(model_.hidden(rows), batch.targets, scale_, config_.z_loss);
   tape.backward(loss.total);
   if (step_ > 0) return;
   flops_ += tape.ledger().total().flops();
@@ -102,7 +102,7 @@ double TrainingStep::run() {
   const double norm = shards_.gradient_norm();
   optimizer_.step(step_, learning_rate(config_.schedule, step_, config_.steps),
                   static_cast<float>(std::min(1.0, config_.clip / norm)));
-  shards_.invalidate();
+  shards_.stepped();
   ++step_;
   return 1e-9 * static_cast<double>(clock_ns(setting_.threads) - begin);
 }
@@ -139,8 +139,10 @@ void TrainingStep::count_products(const Rows& rows, const Ledger& ledger) {
   }
   count_product(rows.tokens.count(), model_.head.layer.weight);
 
-  const double counted = product_flops() - flops_before,
-               expected = static_cast<double>(booked(ledger, "matmul") + booked(ledger, "matmul_f32"));
+  const double counted = product_flops() - flops_before;
+  double expected = 0;
+  for (const char* op : {"matmul", "matmul_f32", "linear_cross_entropy"})
+    expected += static_cast<double>(booked(ledger, op));
   TESSERA_CHECK(counted == expected, "training step: its matrix products have ", counted,
                 " operations, the ledger has ", expected);
 }

@@ -3,8 +3,9 @@
 //
 //   g = grad_scale grad;  first = beta1 first + (1 - beta1) g;  second = beta2 second + (1 - beta2) g^2
 //   value -= rate (first correction1 / (sqrt(second correction2) + epsilon) + decay value)
+//   rounded = value in bf16
 //
-// value, grad, first, second: f32 of equal count.  correction_i = 1 / (1 - beta_i^t) at step t = 1, 2, ...
+// value, grad, first, second: f32 of equal count.  rounded: bf16 of that count, or no tensor.  correction_i = 1 / (1 - beta_i^t) at step t = 1, 2, ...
 // Throws Error on a shape or dtype mismatch.   Source: Loshchilov and Hutter, 2019, algorithm 2.
 
 #include "runtime/tensor.h"
@@ -19,8 +20,8 @@ struct AdamWOptions {
 
 template <Backend B>
 void adamw(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second,
-           AdamWOptions options, Stream stream);
+           const Tensor& rounded, AdamWOptions options, Stream stream);
 void adamw(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second,
-           AdamWOptions options, Stream stream);
+           const Tensor& rounded, AdamWOptions options, Stream stream);
 
 }  // namespace tessera::kernels

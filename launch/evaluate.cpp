@@ -107,7 +107,8 @@ std::vector<std::vector<Part>> parts_of(const Batch& batch, const Vocabulary& vo
 /// One way to route: per part, the sum of nats and the number of targets.
 void score(TrainedModel& trained, const Rows& rows, const Batch& batch,
            const std::vector<std::vector<Part>>& parts, std::span<double> sums) {
-  const Loss loss = cross_entropy(trained.model()(rows), batch.targets.to(rows.tokens.stream()), 1.0f, 0.0f);
+  Transformer& model = trained.model();
+  const Loss loss = model.loss(model.hidden(rows), batch.targets.to(rows.tokens.stream()), 1.0f, 0.0f);
   const std::vector<float> nll = loss.nll.to_vector<float>();
   for (size_t row = 0; row < parts.size(); ++row)
     for (Part part : parts[row]) {

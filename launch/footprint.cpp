@@ -6,10 +6,12 @@
 namespace tessera {
 namespace {
 
-/// A shard group: how many numbers it has, and over how many experts they may be dealt (0: not at all).
+/// A shard group: how many numbers it has, over how many experts they may be dealt (0: not at all), and how often it is gathered in a
+/// round when it is dropped after each use.
 struct Group {
   int64_t count = 0;
   int64_t experts = 0;
+  int64_t uses = 2;
 };
 
 std::vector<Group> groups_of_layer(const ModelConfig& config, int64_t layer) {
@@ -33,7 +35,7 @@ std::vector<Group> groups_of(const ModelConfig& config) {
   std::vector<Group> groups{{config.vocab * config.width}};
   for (int64_t layer = 0; layer < config.layers; ++layer)
     for (const Group& group : groups_of_layer(config, layer)) groups.push_back(group);
-  groups.push_back({config.width + config.vocab * config.width});
+  groups.push_back({.count = config.width + config.vocab * config.width, .uses = 1});
   return groups;
 }
 
@@ -71,6 +73,7 @@ struct Shard {
   int64_t members;  ///< those ranks
   int64_t member;   ///< which of them this rank is
   int64_t share;    ///< numbers per member, with padding
+  int64_t uses;     ///< in a round
 
   Shard(const Group& group, const Place& place) {
     dealt = place.experts > 1 && group.experts > 0 && group.experts % place.experts == 0;
@@ -79,6 +82,7 @@ struct Shard {
     members = place.size / parts;
     member = place.in_replica / parts;
     share = ceil_divide(held, members * place.replicas) * place.replicas;
+    uses = group.uses;
   }
 };
 
@@ -86,7 +90,7 @@ void add_group(const Shard& shard, const Place& place, const Layout& layout, int
                StepTraffic& traffic) {
   const int64_t first = place.first_leaf(leaves), end = place.end_leaf(leaves);
   const int64_t rounds = ceil_divide(end - first, place.size);
-  const int64_t gathers = layout.sharding.reshard_after_forward ? 2 * rounds : 1;
+  const int64_t gathers = layout.sharding.reshard_after_forward ? shard.uses * rounds : 1;
   traffic.gather += gathers * (shard.members - 1) * shard.share * bytes_of(layout.sharding.compute);
   const int64_t each = shard.dealt ? place.experts : 1;  // leaves whose gradients a member forms
   for (int64_t round = 0; round < rounds; ++round) {

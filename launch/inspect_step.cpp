@@ -64,9 +64,13 @@ void inspect_step(const InspectStepOptions& options, const std::string& path, Co
   trained.shards().begin_round(0, 1);
   {
     Tape tape;
-    const Var logits = trained.model()(rows);
-    write(file, "/logits", logits.value());  // backward overwrites them
-    const Loss loss = cross_entropy(logits, batch.targets, 1.0f / static_cast<float>(targets), config.z_loss);
+    Transformer& model = trained.model();
+    const Var x = model.hidden(rows);
+    {
+      const Tape::Pause pause;  // the loss forms logits of its own
+      write(file, "/logits", model.head(x.value()).value());
+    }
+    const Loss loss = model.loss(x, batch.targets, 1.0f / static_cast<float>(targets), config.z_loss);
     tape.backward(loss.total);
     write(file, "/nll", loss.nll);
     write(file, "/log_sum", loss.log_sum);

@@ -40,7 +40,7 @@ class CountedTraining {
     shards_.finish_step();
     static_cast<void>(shards_.gradient_norm());
     optimizer_.step(step, 0, 1);
-    shards_.invalidate();
+    shards_.stepped();
   }
 
   const MetaEngine& engine() const { return engine_; }
@@ -80,7 +80,7 @@ class CountedTraining {
     if (config_.trained == "model")
       rows.noise = RouterNoise{static_cast<uint64_t>(config_.seed), step, batch.leaf};
     Tape tape;
-    const Loss loss = cross_entropy(model_(rows), targets, 1, config_.z_loss);
+    const Loss loss = model_.loss(model_.hidden(rows), targets, 1, config_.z_loss);
     tape.backward(config_.trained == "model" ? loss.total : prediction_loss(routings, 1));
   }
 

@@ -133,13 +133,13 @@ class ReplayedStep {
     rows.noise = RouterNoise{static_cast<uint64_t>(config_.seed), step, batch.leaf};
     Json found{{"leaf", batch.leaf}};
     Tape tape;
-    const Loss loss = cross_entropy(forward(rows, found), batch.targets.to(stream_), scale, config_.z_loss);
+    const Loss loss = model_.loss(forward(rows, found), batch.targets.to(stream_), scale, config_.z_loss);
     tape.backward(loss.total);
     found["loss"] = json_number(loss_of_leaf(batch, loss));
     return found;
   }
 
-  /// The model layer by layer; "output" becomes the first whose output is not finite.
+  /// What the last block leaves, layer by layer; "output" becomes the first layer whose output is not finite.
   Var forward(const Rows& rows, Json& found) {
     const auto look = [&](const std::string& layer, const Var& output) {
       if (!found.contains("output") && !is_finite(output.value())) found["output"] = layer;
@@ -157,7 +157,11 @@ class ReplayedStep {
       x = look(name + ".feed_forward",
                std::visit([&](auto& layer) { return layer(x, rows); }, block.feed_forward));
     }
-    return look("head", model_.head(x));
+    {
+      const Tape::Pause pause;  // the loss forms logits of its own
+      look("head", model_.head(x.value()));
+    }
+    return x;
   }
 
   const Config& config_;

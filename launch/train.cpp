@@ -125,7 +125,7 @@ int train_recorded(const Config& config, Communicator& recorded_world, Flight& f
       rows.output = &output;
       if (trains_model) rows.noise = RouterNoise{seed, step, batch.leaf};
       Tape tape;  // everything below is recorded
-      const Loss loss = cross_entropy(model(rows), batch.targets.to(stream), scale, config.z_loss);
+      const Loss loss = model.loss(model.hidden(rows), batch.targets.to(stream), scale, config.z_loss);
       const Var objective =
           trains_model ? loss.total : prediction_loss(routings, 1.0f / static_cast<float>(plan.leaves));
       recorder.phase(FlightPhase::backward);
@@ -144,7 +144,7 @@ int train_recorded(const Config& config, Communicator& recorded_world, Flight& f
     if (run.admits(step, summary, update, {model, shards, *loader, statistics})) {
       update.clip_scale = clip_scale(update.gradient_norm, config.clip, step);
       optimizer.step(step, static_cast<float>(update.learning_rate), static_cast<float>(update.clip_scale));
-      shards.invalidate();
+      shards.stepped();
     }
     recorder.phase(FlightPhase::report);
     running = run.finish_step(step, summary, update);

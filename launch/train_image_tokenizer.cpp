@@ -171,7 +171,7 @@ int train_image_tokenizer(const ImageTokenizerConfig& config, Communicator& worl
                                       shards.pieces(), optimizer);
       std::ranges::fill(window, 0);
     }
-    shards.invalidate();
+    shards.stepped();
     running = run.finish_step(step, measured);
   }
   return run.exit_code();

@@ -169,8 +169,8 @@ class Upcycling {
 double loss_on(Transformer& model, const Batch& batch, Stream stream) {
   int64_t targets = 0;
   for (int64_t count : batch.target_counts) targets += count;
-  const Loss loss = cross_entropy(model(rows_of(batch, stream)), batch.targets.to(stream),
-                                  1 / static_cast<float>(targets), 0);
+  const Loss loss = model.loss(model.hidden(rows_of(batch, stream)), batch.targets.to(stream),
+                               1 / static_cast<float>(targets), 0);
   return loss.total.value().to_vector<float>()[0];
 }
 

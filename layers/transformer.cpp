@@ -32,6 +32,13 @@ Var Block::operator()(const Var& x, const Rows& rows) {
   return add(x, combine(subtract(whole(before, entering.rows), before), chosen.gates, chosen.routing));
 }
 
+Loss Transformer::loss(const Var& x, const Tensor& targets, float scale, float z_loss) {
+  const auto of_head = [&](const Var& in) { return head.layer.loss(in, targets, scale, z_loss); };
+  if (Tape::active()) return head.group.at_once([&] { return at_once(x, of_head); });
+  const ShardGroup::Use use(head.group);
+  return of_head(x);
+}
+
 Transformer::Transformer(const ModelConfig& config)
     : embedding{Embedding(checked_config(config))}, head{Head(config)} {
   for (int64_t layer = 0; layer < config.layers; ++layer) blocks.emplace_back(config, layer);

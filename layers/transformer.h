@@ -4,6 +4,7 @@
 
 #include <variant>
 
+#include "autograd/at_once.h"
 #include "autograd/recompute.h"
 #include "layers/attention.h"
 #include "layers/depth_router.h"
@@ -26,7 +27,11 @@ struct Head {
 
   explicit Head(const ModelConfig& config)
       : norm({config.width}, Init::ones), weight({config.vocab, config.width}), epsilon(config.epsilon) {}
+  /// Logits f32 [rows, vocab].
   Var operator()(const Var& x) { return matmul_f32(rms_norm(x, norm, epsilon), weight); }
+  Loss loss(const Var& x, const Tensor& targets, float scale, float z_loss) {
+    return linear_cross_entropy(rms_norm(x, norm, epsilon), weight, targets, scale, z_loss);
+  }
   auto fields() { return std::tuple{Field{"norm", norm}, Field{"weight", weight}}; }
 };
 
@@ -64,8 +69,9 @@ struct Transformer {
     if (rows.output) *rows.output = x.value();
     return x;
   }
-  /// Logits f32 [rows, vocab].
-  Var operator()(const Rows& rows) { return head(hidden(rows)); }
+  /// Next-token loss of what hidden() left, without the logits of all rows (autograd/functions.h, linear_cross_entropy).  With a
+  /// tape the head's gradients are formed and sent here, and backward must start at the total.
+  Loss loss(const Var& x, const Tensor& targets, float scale, float z_loss);
   auto fields() {
     return std::tuple{Field{"embedding", embedding}, Field{"blocks", blocks}, Field{"head", head}};
   }

@@ -15,7 +15,8 @@ namespace tessera {
 AdamW adamw_over(const std::vector<ShardPiece>& pieces, const AdamWConfig& config) {
   std::vector<Optimized> ranges;
   for (const ShardPiece& piece : pieces)
-    ranges.push_back({piece.value, piece.grad, piece.parameter->decays(), piece.parameter->trained});
+    ranges.push_back(
+        {piece.value, piece.grad, piece.parameter->decays(), piece.parameter->trained, piece.rounded});
   const MemoryFor use(MemoryUse::moments, pieces.empty() ? Stream() : pieces[0].value.stream());
   return AdamW(std::move(ranges), config);
 }
@@ -89,10 +90,10 @@ std::vector<ShardPiece> ShardGroup::pieces() const {
     const int64_t begin = std::max(place.offset, shard_begin),
                   end = std::min(place.offset + place.shape.count(), shard_end);
     if (begin >= end) continue;
-    const Shape shape{end - begin};
-    pieces.push_back({parameters_[i], place.begin + begin - place.offset,
-                      shard_.slice(begin - shard_begin, shape),
-                      shard_grad_.slice(begin - shard_begin, shape)});
+    const auto own = [&](const Tensor& shard) { return shard.slice(begin - shard_begin, {end - begin}); };
+    const bool rounds = whole_is_kept() && !whole_is_shard();
+    pieces.push_back({parameters_[i], place.begin + begin - place.offset, own(shard_), own(shard_grad_),
+                      rounds ? own(whole_) : Tensor()});
   }
   return pieces;
 }
@@ -161,9 +162,13 @@ void ShardGroup::drop() {
   if (options_.reshard_after_forward) invalidate();
 }
 
+void ShardGroup::stepped() {
+  if (!whole_is_kept()) invalidate();
+}
+
 void ShardGroup::invalidate() {
   if (whole_is_shard()) return;
-  whole_.discard();
+  if (!whole_is_kept()) whole_.discard();
   whole_valid_ = false;
 }
 
@@ -189,7 +194,7 @@ void ShardGroup::make_room() {
       Parameter& parameter = parameters_[i]->of_leaf(static_cast<size_t>(leaf));
       const auto own = [&](const Tensor& all) { return all.slice(places_[i].offset, places_[i].shape); };
       parameter.sums.clear();
-      if (parameter.uses == 1)  // gradients of several uses are added to each other first
+      if (parameter.uses <= 1)  // gradients of several uses are added to each other first
         for (const Tensor& sum : carry_.sums) parameter.sums.push_back(own(sum));
       parameter.grad = parameter.sums.empty() == carry_.sums.empty()
                            ? own(flat)

@@ -11,6 +11,8 @@
 //   layer runs         compute    compute gradients
 //   Use destroyed      drop       gather again, make room for gradients
 //
+// The last group of a pass has its backward right after its forward (at_once): gathered once, and both marks passed there.
+//
 // Groups are shared by all ranks of a replica.  Groups of experts are shared by the ranks with the same place on the expert
 // axis alone, each place holding its own experts: they see the rows of as many micro-batches as the axis is long and
 // form the gradient of each by itself.
@@ -46,6 +48,7 @@ struct ShardPiece {
   const Parameter* parameter;
   int64_t begin;       ///< first element, in the flattened parameter
   Tensor value, grad;  ///< f32 [n], views of the group's shard and its gradient
+  Tensor rounded;      ///< bf16 [n], a view of the compute copy where it outlives the step, else none
 };
 
 /// An optimizer whose ranges are the pieces, in order.
@@ -99,7 +102,9 @@ class ShardGroup {
   void send_to_replicas(int64_t leaves);
   void sum_over_replicas();
   void finish_step();
-  /// Values changed: whole copies must be gathered again.
+  /// An optimizer changed the values of pieces(), and what is rounded from them: other whole copies must be gathered again.
+  void stepped();
+  /// Something else changed values: all whole copies must be gathered again.
   void invalidate();
 
   class [[nodiscard]] Use {
@@ -113,6 +118,16 @@ class ShardGroup {
     ShardGroup& group_;
   };
 
+  /// What f returns, which forms the gradients of the group's parameters, each used once at most.
+  template <class F>
+  auto at_once(F&& f) {
+    gather();
+    make_room();
+    auto result = std::forward<F>(f)();
+    reduce();
+    return result;
+  }
+
  private:
   /// Runs of one parameter in the flat array.
   struct Place {
@@ -123,6 +138,7 @@ class ShardGroup {
 
   bool alone() const { return communicator_->size() == 1; }
   bool whole_is_shard() const { return alone() && options_.compute == DType::f32; }
+  bool whole_is_kept() const { return alone() && !options_.reshard_after_forward; }
   void draw(uint64_t seed, float deviation);
   void start_gather();
   void gather();

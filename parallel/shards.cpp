@@ -48,6 +48,10 @@ void Shards::finish_step() {
   for (ShardGroup* group : groups_) group->finish_step();
 }
 
+void Shards::stepped() {
+  for (ShardGroup* group : groups_) group->stepped();
+}
+
 void Shards::invalidate() {
   for (ShardGroup* group : groups_) group->invalidate();
 }

@@ -24,6 +24,7 @@ class Shards {
   void idle_forward();  ///< the same for a forward pass alone, of any model
   /// After all rounds.
   void finish_step();
+  void stepped();
   void invalidate();
 
   /// Euclidean norm of the whole gradient, after finish_step(); the same bits for any number of ranks

@@ -30,7 +30,7 @@ def judges_of(path):
         return [PROCESSES]
     if path == "layers/expert_networks.cpp":
         return [EXPERTS, MESHES]
-    return [RANKS, MESHES] if path.startswith("parallel/") else [MESHES]
+    return [RANKS, MESHES] if path.startswith(("parallel/", "autograd/loss")) else [MESHES]
 
 
 # Headers are compiled with what uses them.

@@ -103,15 +103,15 @@ void wrapped_add_grad(Parameter* parameter, const Tensor& gradient) {
   real_add_grad(parameter, gradient);
 }
 
-#define TESSERA_ADAMW "_ZN7tessera7kernels5adamwERKNS_6TensorES3_S3_S3_NS0_12AdamWOptionsENS_6StreamE"
-void real_adamw(const Tensor&, const Tensor&, const Tensor&, const Tensor&, kernels::AdamWOptions, Stream)
-    TESSERA_REAL(TESSERA_ADAMW);
-void wrapped_adamw(const Tensor&, const Tensor&, const Tensor&, const Tensor&, kernels::AdamWOptions, Stream)
-    TESSERA_WRAPPED(TESSERA_ADAMW);
+#define TESSERA_ADAMW "_ZN7tessera7kernels5adamwERKNS_6TensorES3_S3_S3_S3_NS0_12AdamWOptionsENS_6StreamE"
+void real_adamw(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                kernels::AdamWOptions, Stream) TESSERA_REAL(TESSERA_ADAMW);
+void wrapped_adamw(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                   kernels::AdamWOptions, Stream) TESSERA_WRAPPED(TESSERA_ADAMW);
 void wrapped_adamw(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second,
-                   kernels::AdamWOptions options, Stream stream) {
+                   const Tensor& rounded, kernels::AdamWOptions options, Stream stream) {
   faults().at(kOptimizer);
-  real_adamw(value, grad, first, second, options, stream);
+  real_adamw(value, grad, first, second, rounded, options, stream);
 }
 
 #define TESSERA_TRANSFER "_ZNK7tessera4hdf57Dataset8transferENS1_9DirectionENS0_7ElementEllPv"

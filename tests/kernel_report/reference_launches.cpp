@@ -128,8 +128,9 @@ void loss_and_optimizer(Stream stream) {
   const Tensor targets = ids(kRows, kVocab, stream);
   {
     Tape tape;
-    const Var logits = tape.leaf(normal({kRows, kVocab}, DType::f32, stream), [](const Tensor&) {});
-    tape.backward(cross_entropy(logits, targets, 1.0f / kRows, 1e-5f).total);
+    const Var x = tape.leaf(normal({kRows, kHeadDim}, DType::bf16, stream), [](const Tensor&) {}),
+              weight = tape.leaf(normal({kVocab, kHeadDim}, DType::bf16, stream), [](const Tensor&) {});
+    tape.backward(linear_cross_entropy(x, weight, targets, 1.0f / kRows, 1e-5f).total);
   }
   std::vector<uint8_t> answers;
   for (int64_t i = 0; i < kRows * kWidth; ++i) answers.push_back(i % 3 == 0);

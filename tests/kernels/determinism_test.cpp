@@ -141,9 +141,10 @@ void pointwise(std::vector<Kernel>& all) {
          for (float& square : second.values<float>()) square *= square;
          const AdamWOptions options{
              .rate = 1e-3f, .decay = 0.1f, .correction1 = 10, .correction2 = 20, .grad_scale = 0.7f};
-         adamw(value, part("grad"), first, second, options, r.stream);
+         const Tensor rounded = r.out.make(value.shape(), DType::bf16);
+         adamw(value, part("grad"), first, second, rounded, options, r.stream);
        },
-       4});
+       5});
 }
 
 void rows_by_index(std::vector<Kernel>& all) {

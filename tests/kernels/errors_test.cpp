@@ -77,9 +77,11 @@ TEST_F(Errors, Pointwise) {
   refuses("swiglu_backward", "dup must be [2] f32, got [2] bf16",
           [&] { swiglu_backward(f32({2}), f32({2}), f32({2}), f32({2}), half({2}), stream); });
   refuses("adamw", "second must have 4 elements",
-          [&] { adamw(f32({4}), f32({4}), f32({4}), f32({3}), {}, stream); });
+          [&] { adamw(f32({4}), f32({4}), f32({4}), f32({3}), {}, {}, stream); });
   refuses("adamw", "grad must have 4 elements of f32",
-          [&] { adamw(f32({4}), half({4}), f32({4}), f32({4}), {}, stream); });
+          [&] { adamw(f32({4}), half({4}), f32({4}), f32({4}), {}, {}, stream); });
+  refuses("adamw", "rounded must have 4 elements of bf16",
+          [&] { adamw(f32({4}), f32({4}), f32({4}), f32({4}), f32({4}), {}, stream); });
 }
 
 TEST_F(Errors, Norms) {

@@ -198,7 +198,7 @@ struct CutCodebook {
       const Tensor value = Tensor::zeros({end - begin}, DType::f32, engine.stream());
       const Tensor grad = Tensor::from(std::vector<float>(static_cast<size_t>(end - begin), 1), {end - begin},
                                        engine.stream());
-      pieces.push_back({&parameter, begin, value, grad});
+      pieces.push_back({&parameter, begin, value, grad, {}});
       ranges.push_back({value, grad, false});
     }
     optimizer.emplace(ranges, AdamWConfig{});

@@ -48,16 +48,19 @@ std::string save(const TemporaryFolder& folder, float third) {
       tensors.pieces.push_back({.parameter = &a,
                                 .begin = 0,
                                 .value = Tensor::from(std::vector<float>{1, 2, third, 4}, {4}, stream),
-                                .grad = {}});
+                                .grad = {},
+                                .rounded = {}});
     } else {
       tensors.pieces.push_back({.parameter = &a,
                                 .begin = 4,
                                 .value = Tensor::from(std::vector<float>{5, -6}, {2}, stream),
-                                .grad = {}});
+                                .grad = {},
+                                .rounded = {}});
       tensors.pieces.push_back({.parameter = &b,
                                 .begin = 0,
                                 .value = Tensor::from(std::vector<float>{3, 4}, {2}, stream),
-                                .grad = {}});
+                                .grad = {},
+                                .rounded = {}});
     }
     save_checkpoint(folder / "run", 5, tensors, {{"note", "\x1b[31mred"}}, world);
   });

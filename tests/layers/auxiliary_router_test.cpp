@@ -81,7 +81,8 @@ TEST(AuxiliaryRouters, LearnAMicroBatchByHeartAndThenChooseAsTheRoutersDid) {
   config.auxiliary_routers = true;
   with_tiny_model(config, DType::f32, engine.stream(), {.trains_auxiliary_routers = true},
                   [&](Transformer& model, Shards& shards) {
-                    const std::vector<float> by_rank = model(tiny.rows).value().to_vector<float>();
+                    const std::vector<float> by_rank =
+                        model.head(model.hidden(tiny.rows)).value().to_vector<float>();
                     AdamW optimizer = adamw_over(shards.pieces(), {.decay = 0});
                     Routings chosen;
                     Rows rows = tiny.rows;
@@ -90,7 +91,7 @@ TEST(AuxiliaryRouters, LearnAMicroBatchByHeartAndThenChooseAsTheRoutersDid) {
                       shards.begin_round(0, 1);
                       chosen = {};
                       Tape tape;
-                      model(rows);
+                      model.hidden(rows);
                       tape.backward(prediction_loss(chosen, 1));
                       shards.finish_step();
                       optimizer.step(step, 0.02f, 1);
@@ -101,7 +102,7 @@ TEST(AuxiliaryRouters, LearnAMicroBatchByHeartAndThenChooseAsTheRoutersDid) {
                       EXPECT_EQ(accuracy(prediction), 1) << router;
                     rows.record = nullptr;
                     rows.by_prediction = true;
-                    EXPECT_EQ(model(rows).value().to_vector<float>(), by_rank);
+                    EXPECT_EQ(model.head(model.hidden(rows)).value().to_vector<float>(), by_rank);
                   });
 }
 

@@ -184,7 +184,7 @@ Cost ledger_cost(const ModelConfig& config, Rows rows, Routings& routings) {
     shards.begin_round(0, 1);
     Tape tape;
     const Loss loss =
-        cross_entropy(model(rows), Tensor::empty(rows.tokens.shape(), DType::i32, Stream::meta()), 1, 0);
+        model.loss(model.hidden(rows), Tensor::empty(rows.tokens.shape(), DType::i32, Stream::meta()), 1, 0);
     tape.backward(loss.total);
     cost = tape.ledger().total();
   });

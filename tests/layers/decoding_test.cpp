@@ -24,7 +24,7 @@ TEST(Decoding, GivesTheLogitsOfTheFullPass) {
     tiny.rows.thresholds = causal.by_prediction ? nullptr : &thresholds;
     tiny.rows.by_prediction = causal.by_prediction;
     with_tiny_model(causal.config, causal.compute, engine.stream(), {}, [&](Transformer& model, Shards&) {
-      const std::vector<float> full = model(tiny.rows).value().to_vector<float>();
+      const std::vector<float> full = model.head(model.hidden(tiny.rows)).value().to_vector<float>();
       Roundings roundings = model_roundings(causal.config, 17);
       roundings.terms /= 3;  // forward alone
       roundings.bf16_stores /= 2;
@@ -55,11 +55,11 @@ TEST(Decoding, RefusesMoreRowsThanThereIsRoomFor) {
     TinyRows tiny = tiny_rows({{6}}, Modalities::both, engine.stream(), 0);
     tiny.rows.cache = &cache;
     tiny.rows.sequences = {0};
-    model(tiny.rows);
+    model.hidden(tiny.rows);
     EXPECT_THROW(
         {
           try {
-            model(tiny.rows);
+            model.hidden(tiny.rows);
           } catch (const Error& error) {
             EXPECT_EQ(std::string(error.what()),
                       "key-value cache: sequence 0 has 6 of 8 rows, no room for 6 more");

@@ -58,7 +58,7 @@ std::vector<float> block_output(const ModelConfig& config, const TinyRows& tiny,
     Tensor output;
     rows.record = record;
     rows.output = &output;
-    model(rows);
+    model.hidden(rows);
     values = output.to_vector<float>();
     *input = model.embedding(rows).value().to_vector<float>();
   });

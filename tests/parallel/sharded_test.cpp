@@ -10,6 +10,7 @@
 
 #include "autograd/functions.h"
 #include "autograd/optimizer.h"
+#include "kernels/fill.h"
 #include "runtime/cpu_engine.h"
 #include "runtime/random.h"
 #include "tests/support/late.h"
@@ -130,7 +131,7 @@ void train_on(Communicator& world, const Training& training, Result& result) {
     const double norm = shards.gradient_norm();
     if (world.rank() == 0) result.norms.push_back(norm);
     optimizer.step(step, 0.1f, 1.0f);
-    shards.invalidate();
+    shards.stepped();
   }
   for (const ShardPiece& piece : pieces) {
     result.values.add(piece, piece.value);
@@ -379,6 +380,43 @@ TEST(Sharded, ATapeDoesNotKeepWholeParameters) {
       EXPECT_FALSE(model.lower.layer.weight.grad);
     });
   }
+}
+
+// A copy that outlives the step is what a gather would round anew, also where values do not change or something else changed them.
+TEST(Sharded, OptimizersRoundTheCopyThatIsKept) {
+  for (bool reshard : {true, false})
+    run_ranks(1, [reshard](Communicator& world) {
+      CpuEngine engine;
+      Parameter trained({30, 41}), constant({7, 5});
+      trained.name = "trained";
+      constant.name = "constant";
+      constant.trained = false;
+      ShardGroup group;
+      const Mesh mesh(world);
+      group.bind({&trained, &constant}, mesh, engine.stream(), {DType::bf16, reshard}, kSeed, 1);
+      const std::vector<ShardPiece> pieces = group.pieces();
+      AdamW optimizer = adamw_over(pieces, {});
+      const auto expect_rounded = [&](const char* when) {
+        ShardGroup::Use use(group);
+        for (const ShardPiece& piece : pieces) {
+          const Tensor rounded = cast(piece.value, DType::bf16).value();
+          EXPECT_EQ(piece.parameter->value.to_vector<bf16>(), rounded.to_vector<bf16>())
+              << piece.parameter->name << " " << when << ", reshard " << reshard;
+        }
+      };
+      expect_rounded("drawn");
+      for (int64_t step = 0; step < 2; ++step) {
+        for (const ShardPiece& piece : pieces) kernels::fill(piece.grad, 1, engine.stream());
+        const float before = pieces[0].value.values<float>()[0];
+        optimizer.step(step, 0.1f, 1);
+        EXPECT_NE(pieces[0].value.values<float>()[0], before);
+        group.stepped();
+        expect_rounded("after a step");
+      }
+      kernels::fill(pieces[1].value, 3, engine.stream());
+      group.invalidate();
+      expect_rounded("filled");
+    });
 }
 
 TEST(Sharded, OneRankFormsItsGradientWhereTheStepKeepsIt) {

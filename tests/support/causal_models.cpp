@@ -72,7 +72,7 @@ Values decoded_logits(Transformer& model, const TinyRows& tiny,
     part.rows.by_prediction = tiny.rows.by_prediction;
     part.rows.cache = &cache;
     part.rows.sequences = sequences;
-    const std::vector<float> read = model(part.rows).value().to_vector<float>();
+    const std::vector<float> read = model.head(model.hidden(part.rows)).value().to_vector<float>();
     for (size_t row = 0; row < places.size(); ++row)
       std::copy_n(read.begin() + static_cast<int64_t>(row * vocab), vocab,
                   logits.begin() + static_cast<int64_t>(places[row] * vocab));

@@ -16,6 +16,8 @@ struct Operand {
   Roundings gradient{};
   bool always_f32 = false;      ///< also when the case runs in bf16
   double least = -2, most = 2;  ///< of the uniform values
+  bool rounds_inside =
+      false;  ///< a gradient in f32 whose terms are rounded to bf16 when the case runs in bf16
 };
 
 struct OpCase {
@@ -27,7 +29,7 @@ struct OpCase {
   enum class Output : uint8_t {
     differentiable,
     constant,  ///< without a gradient
-    loss,      ///< backward starts here and writes the gradient over the input
+    loss,      ///< backward starts here
   } output = Output::differentiable;
 
   /// In f32 alone when all inputs are f32 always.

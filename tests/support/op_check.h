@@ -33,6 +33,7 @@ class Truth {
 
  private:
   const OpCase& op_case_;
+  DType dtype_;
   Values output_;
   std::vector<std::vector<size_t>> positions_;
   std::vector<Values> gradients_;

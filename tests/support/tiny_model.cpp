@@ -160,8 +160,8 @@ StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compu
       rows.replay = &given;
     }
     Tape tape;
-    const Loss loss = cross_entropy(model(rows), tiny.targets, static_cast<float>(tiny.host.scale),
-                                    static_cast<float>(tiny.host.z_loss));
+    const Loss loss = model.loss(model.hidden(rows), tiny.targets, static_cast<float>(tiny.host.scale),
+                                 static_cast<float>(tiny.host.z_loss));
     const Var total = options.trains_auxiliary_routers ? prediction_loss(chosen, 1) : loss.total;
     tape.backward(total);
     shards.finish_step();
@@ -182,8 +182,9 @@ StepResult run_step(const ModelConfig& config, const TinyRows& tiny, DType compu
 std::vector<float> tiny_logits(const ModelConfig& config, const TinyRows& tiny, DType compute, Stream stream,
                                StepOptions options) {
   std::vector<float> logits;
-  with_tiny_model(config, compute, stream, options,
-                  [&](Transformer& model, Shards&) { logits = model(tiny.rows).value().to_vector<float>(); });
+  with_tiny_model(config, compute, stream, options, [&](Transformer& model, Shards&) {
+    logits = model.head(model.hidden(tiny.rows)).value().to_vector<float>();
+  });
   return logits;
 }
 

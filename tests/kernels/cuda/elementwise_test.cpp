@@ -88,11 +88,14 @@ TEST_F(CudaElementwise, AdamWHasTheBitsOfTheProcessor) {
   for (const int64_t count : kCounts) {
     const Tensor second = uniform("second", {count});
     for (float& value : second.values<float>()) value = std::abs(value);
-    expect_same_bits(
-        {str("adamw of ", count),
-         {uniform("grad", {count})},
-         {uniform("value", {count}), uniform("first", {count}), second},
-         [&](auto& in, auto& out, Stream s) { adamw(out[0], in[0], out[1], out[2], options, s); }});
+    for (const bool rounds : {false, true})
+      expect_same_bits({str("adamw of ", count),
+                        {uniform("grad", {count})},
+                        {uniform("value", {count}), uniform("first", {count}), second,
+                         unwritten({rounds ? count : 0}, DType::bf16)},
+                        [&](auto& in, auto& out, Stream s) {
+                          adamw(out[0], in[0], out[1], out[2], rounds ? out[3] : Tensor(), options, s);
+                        }});
   }
 }
 

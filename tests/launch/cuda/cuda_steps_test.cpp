@@ -74,7 +74,7 @@ class Trainer {
       }
       shards_.begin_round(leaf, plan.leaves);
       Tape tape;
-      const Loss result = cross_entropy(model_(rows), batch.targets.to(stream_), scale, 0);
+      const Loss result = model_.loss(model_.hidden(rows), batch.targets.to(stream_), scale, 0);
       tape.backward(result.total);
       loss += static_cast<double>(result.total.value().to_vector<float>()[0]);
     }
