@@ -10,18 +10,24 @@
 
 namespace tessera {
 
-Var rope(const Var& x, const Tensor& positions, double base) {
+Tensor rope_table(const Tensor& positions, int64_t head_dim, double base) {
+  Tensor table = Tensor::empty({positions.count(), head_dim}, DType::f32, positions.stream());
+  kernels::rope_table(positions, table, base, positions.stream());
+  return table;
+}
+
+Var rope(const Var& x, const Tensor& table) {
   const Stream stream = x.stream();
   Tensor y = Tensor::like(x.value());
-  kernels::rope_forward(x.value(), positions, y, base, stream);
+  kernels::rope_forward(x.value(), table, y, stream);
   return record("rope", y,
                 {{x,
-                  [positions, base, stream](const Tensor& dy) {
+                  [table, stream](const Tensor& dy) {
                     Tensor dx = Tensor::like(dy);
-                    kernels::rope_backward(dy, positions, dx, base, stream);
+                    kernels::rope_backward(dy, table, dx, stream);
                     return dx;
                   }}},
-                {.bytes = 2 * x.value().bytes()});
+                {.bytes = 2 * x.value().bytes() + table.bytes()});
 }
 
 Var attention(const Var& q, const Var& k, const Var& v, std::span<const int64_t> segments) {

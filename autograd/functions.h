@@ -20,7 +20,9 @@ Var rms_norm(const Var& x, const Var& weight, float epsilon);  ///< [rows, cols]
 Var add_rms_norm(const Var& residual, const Var& x, const Var& weight,
                  float epsilon);                                                  ///< residual + rms_norm(x)
 Var layer_norm(const Var& x, const Var& weight, const Var& bias, float epsilon);  ///< over the last dim
-Var rope(const Var& x, const Tensor& positions, double base);                     ///< [rows, heads, head_dim]
+/// Cosines and sines of positions, i32 [rows] -> f32 [rows, head_dim], for rope; not differentiable.
+Tensor rope_table(const Tensor& positions, int64_t head_dim, double base);
+Var rope(const Var& x, const Tensor& table);  ///< [rows, heads, head_dim], [rows, head_dim] f32
 Var attention(const Var& q, const Var& k, const Var& v,
               std::span<const int64_t> segments);  ///< causal, scaled by head_dim^-1/2
 /// Keys and values [sequences capacity, heads, head_dim] of rows that sequences have seen: row s capacity + j is number j of

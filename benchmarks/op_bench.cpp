@@ -161,8 +161,8 @@ std::map<std::string, Make> pointwise() {
       {"rope_forward",
        [](const Setting& s) {
          const Tensor x = s.draw({kRows, kHeads, kWidth / kHeads}), y = Tensor::like(x),
-                      positions = s.numbers(kRows, 4096);
-         return Op{[=] { rope_forward(x, positions, y, 1e4, s.stream); }, bytes_of({x, y})};
+                      table = s.draw({kRows, kWidth / kHeads}, DType::f32);
+         return Op{[=] { rope_forward(x, table, y, s.stream); }, bytes_of({x, table, y})};
        }},
   };
 }

@@ -35,13 +35,17 @@ struct WordsOf<16> {
   using Type = uint4;
 };
 
-/// N elements by one instruction; from must be aligned to all of them.
+/// N elements by one instruction, or by one for each 16 bytes; from must be aligned to what one takes.
 template <int N, class T>
 __device__ void load_vector(const T* from, float (&to)[N]) {
-  using Words = typename WordsOf<N * sizeof(T)>::Type;
-  const auto elements = std::bit_cast<std::array<T, N>>(*reinterpret_cast<const Words*>(from));
+  constexpr int kAtOnce = std::min(N, kVectorElements<T>);
+  using Words = typename WordsOf<kAtOnce * sizeof(T)>::Type;
 #pragma unroll
-  for (int n = 0; n < N; ++n) to[n] = static_cast<float>(elements[n]);
+  for (int first = 0; first < N; first += kAtOnce) {
+    const auto elements = std::bit_cast<std::array<T, kAtOnce>>(*reinterpret_cast<const Words*>(from + first));
+#pragma unroll
+    for (int n = 0; n < kAtOnce; ++n) to[first + n] = static_cast<float>(elements[n]);
+  }
 }
 
 /// The reverse, rounding to T.

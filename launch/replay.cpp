@@ -133,7 +133,8 @@ class ReplayedStep {
     rows.noise = RouterNoise{static_cast<uint64_t>(config_.seed), step, batch.leaf};
     Json found{{"leaf", batch.leaf}};
     Tape tape;
-    const Loss loss = model_.loss(forward(rows, found), batch.targets.to(stream_), scale, config_.z_loss);
+    const Loss loss = model_.loss(forward(model_.with_rotations(rows), found), batch.targets.to(stream_),
+                                  scale, config_.z_loss);
     tape.backward(loss.total);
     found["loss"] = json_number(loss_of_leaf(batch, loss));
     return found;

@@ -34,8 +34,8 @@ Var Attention::attend(const Var& x, const Rows& rows) {
     k = (*k_norm)(k);
   }
   const Var v = reshape(matmul(x, wv), by_head);
-  q = rope(q, rows.positions, config.rope_base);
-  k = rope(k, rows.positions, config.rope_base);
+  q = rope(q, rows.rotations);
+  k = rope(k, rows.rotations);
   const Var y = rows.cache ? rows.cache->attend(layer, q.value(), k.value(), v.value(), rows)
                            : attention(q, k, v, rows.segments);
   return matmul(reshape(y, flat), wo);

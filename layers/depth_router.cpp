@@ -20,7 +20,7 @@ DepthRouting DepthRouter::operator()(const Var& x, const Rows& rows) {
   }
   const Tensor& index = chosen.routing.index;
   chosen.gates = pick(chosen.scores, index, std::vector<int64_t>{0, index.count()});
-  depth.rows = select_rows(rows, index);
+  depth.rows = select_rows(rows, chosen.routing);
   if (rows.record) rows.record->depths[layer] = depth;
   return depth;
 }

@@ -51,11 +51,7 @@ Rows select_evenly(const Rows& rows, int64_t count) {
   return chosen;
 }
 
-}  // namespace
-
-Rows select_rows(const Rows& rows, const Tensor& index) {
-  if (index.device().backend == Backend::meta) return select_evenly(rows, index.count());
-  const std::vector<int32_t> numbers = index.to_vector<int32_t>();
+Rows select_numbered(const Rows& rows, std::span<const int32_t> numbers) {
   Rows chosen = rows;
   chosen.of_peers.clear();
   chosen.tokens = at(rows.tokens, numbers);
@@ -74,6 +70,16 @@ Rows select_rows(const Rows& rows, const Tensor& index) {
   }
   for (Candidates& modality : chosen.of_modality) modality = renumber(modality, places);
   chosen.all = renumber(rows.all, places);
+  return chosen;
+}
+
+}  // namespace
+
+Rows select_rows(const Rows& rows, const Routing& slots) {
+  const Tensor& index = slots.index;
+  Rows chosen = index.device().backend == Backend::meta ? select_evenly(rows, index.count())
+                                                        : select_numbered(rows, index.to_vector<int32_t>());
+  chosen.rotations = gather(rows.rotations, slots).value();
   return chosen;
 }
 

@@ -54,6 +54,8 @@ struct Rows {
   std::vector<Candidates> of_modality;  ///< text, image; padding is in none
   Candidates all;                       ///< every row but padding
 
+  Tensor rotations =
+      {};  ///< f32 [rows, head_dim]: rope_table of positions, which the model makes for its blocks
   std::optional<RouterNoise> noise = {};   ///< for configs with router_noise; none outside of training
   const Thresholds* thresholds = nullptr;  ///< routers take the scores above these instead of the highest
   bool by_prediction = false;              ///< auxiliary routers choose instead; the model must have them
@@ -82,8 +84,8 @@ struct Routings {
   std::map<std::string, Prediction> predictions;
 };
 
-/// The rows that index (i32 [count], increasing) names, as rows of their own; segments left without rows are gone.
-/// A tensor without storage names no rows: then they are taken evenly from all of them.
-Rows select_rows(const Rows& rows, const Tensor& index);
+/// The rows with rotations that slots hold, in increasing order and each once, as rows of their own; segments left without
+/// rows are gone.  Slots without storage name no rows: then they are taken evenly from all of them.
+Rows select_rows(const Rows& rows, const Routing& slots);
 
 }  // namespace tessera

@@ -39,8 +39,8 @@ Loss Transformer::loss(const Var& x, const Tensor& targets, float scale, float z
   return of_head(x);
 }
 
-Transformer::Transformer(const ModelConfig& config)
-    : embedding{Embedding(checked_config(config))}, head{Head(config)} {
+Transformer::Transformer(const ModelConfig& model)
+    : config(checked_config(model)), embedding{Embedding(config)}, head{Head(config)} {
   for (int64_t layer = 0; layer < config.layers; ++layer) blocks.emplace_back(config, layer);
 }
 

@@ -55,14 +55,21 @@ struct Block {
 };
 
 struct Transformer {
+  ModelConfig config;
   Sharded<Embedding> embedding;
   std::vector<Block> blocks;
   Sharded<Head> head;
 
   explicit Transformer(
-      const ModelConfig& config);  ///< shapes alone; throws Error when the config does not fit
+      const ModelConfig& model);  ///< shapes alone; throws Error when the config does not fit
+  /// The rows as blocks read them.
+  Rows with_rotations(Rows rows) const {
+    rows.rotations = rope_table(rows.positions, config.head_dim(), config.rope_base);
+    return rows;
+  }
   /// What the last block leaves: [rows, width].
-  Var hidden(const Rows& rows) {
+  Var hidden(const Rows& given) {
+    const Rows rows = with_rotations(given);
     Var x = embedding(rows);
     for (Block& block : blocks)
       x = segment_of(x, rows.recompute.blocks, [&block, rows](const Var& in) { return block(in, rows); });

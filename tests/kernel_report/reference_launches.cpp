@@ -55,8 +55,8 @@ void norms_and_pointwise(DType dtype, Stream stream) {
       [](Vars in) { return layer_norm(in[0], in[1], in[2], 1e-5f); });
   std::vector<int32_t> positions;
   for (int32_t row = 0; row < kRows; ++row) positions.push_back(row);
-  const Tensor at = Tensor::from(positions, {kRows}, stream);
-  run({heads()}, [&](Vars in) { return rope(in[0], at, 10000.0); });
+  const Tensor table = rope_table(Tensor::from(positions, {kRows}, stream), kHeadDim, 10000);
+  run({heads()}, [&](Vars in) { return rope(in[0], table); });
   run({rows(), rows()}, [](Vars in) { return swiglu(in[0], in[1]); });
   run({rows(), rows()}, [](Vars in) { return add(in[0], in[1]); });
   run({rows(), rows()}, [](Vars in) { return subtract(in[0], in[1]); });

@@ -41,6 +41,9 @@ struct Run {
   }
   Tensor vector(const char* name) const { return uniform_tensor(name, {width}, dtype, stream); }
   Tensor output() const { return out.make({rows.count(), width}, dtype); }
+  Tensor table(int64_t head_dim) const {
+    return rows_of(uniform_tensor("table", {kRows, head_dim}, DType::f32, stream), rows.begin, rows.end);
+  }
   Tensor numbers(const char* name, int64_t least, int64_t bound) const {
     std::vector<int32_t> values;
     for (int64_t row = rows.begin; row < rows.end; ++row)
@@ -195,15 +198,22 @@ void rows_by_index(std::vector<Kernel>& all) {
          combine_backward({r.input("x"), gates, r.numbers("index", 0, 300), dy, dx, dgates}, r.stream);
        },
        2});
+}
+
+void rotations(std::vector<Kernel>& all) {
+  all.push_back({"rope_table", [](const Run& r) {
+                   rope_table(r.numbers("positions", 0, 1000000),
+                              r.out.make({r.rows.count(), r.width}, DType::f32), 1e4, r.stream);
+                 }});
   all.push_back({"rope_forward", [](const Run& r) {
                    const Shape shape{r.rows.count(), 1, r.width};
-                   rope_forward(r.input("x").reshape(shape), r.numbers("positions", 0, 1000000),
-                                r.output().reshape(shape), 1e4, r.stream);
+                   rope_forward(r.input("x").reshape(shape), r.table(r.width), r.output().reshape(shape),
+                                r.stream);
                  }});
   all.push_back({"rope_backward", [](const Run& r) {
                    const Shape shape{r.rows.count(), r.width / 2, 2};
-                   rope_backward(r.input("dy").reshape(shape), r.numbers("positions", 0, 1000000),
-                                 r.output().reshape(shape), 500, r.stream);
+                   rope_backward(r.input("dy").reshape(shape), r.table(2), r.output().reshape(shape),
+                                 r.stream);
                  }});
 }
 
@@ -283,6 +293,7 @@ std::vector<Kernel> kernels() {
   layer_norms(all);
   pointwise(all);
   rows_by_index(all);
+  rotations(all);
   losses(all);
   binary_losses(all);
   quantisation(all);

@@ -112,17 +112,26 @@ TEST_F(Errors, Norms) {
 }
 
 TEST_F(Errors, Rope) {
+  refuses("rope_table", "table must be [rows, head_dim] with an even head_dim, got [2, 3]", [&] {
+    rope_table(i32({0, 1}), f32({2, 3}), 1e4, stream);
+  });
+  refuses("rope_table", "table must be [2, 4] f32, got [2, 4] bf16", [&] {
+    rope_table(i32({0, 1}), half({2, 4}), 1e4, stream);
+  });
+  refuses("rope_table", "positions must be [2] i32, got [3] i32", [&] {
+    rope_table(i32({0, 1, 2}), f32({2, 4}), 1e4, stream);
+  });
+  refuses("rope_table", "positions[1] must not be negative, got -1", [&] {
+    rope_table(i32({0, -1}), f32({2, 4}), 1e4, stream);
+  });
+  refuses("rope_table", "base must exceed 1, got 1", [&] {
+    rope_table(i32({0, 1}), f32({2, 4}), 1, stream);
+  });
   refuses("rope_forward", "head_dim must be even, got [2, 1, 3]", [&] {
-    rope_forward(f32({2, 1, 3}), i32({0, 1}), f32({2, 1, 3}), 1e4, stream);
+    rope_forward(f32({2, 1, 3}), f32({2, 3}), f32({2, 1, 3}), stream);
   });
-  refuses("rope_forward", "positions[1] must not be negative, got -1", [&] {
-    rope_forward(f32({2, 1, 4}), i32({0, -1}), f32({2, 1, 4}), 1e4, stream);
-  });
-  refuses("rope_backward", "positions must be [2] i32, got [3] i32", [&] {
-    rope_backward(f32({2, 1, 4}), i32({0, 1, 2}), f32({2, 1, 4}), 1e4, stream);
-  });
-  refuses("rope_backward", "base must exceed 1, got 1", [&] {
-    rope_backward(f32({2, 1, 4}), i32({0, 1}), f32({2, 1, 4}), 1, stream);
+  refuses("rope_backward", "table must be [2, 4] f32, got [2, 2] f32", [&] {
+    rope_backward(f32({2, 1, 4}), f32({2, 2}), f32({2, 1, 4}), stream);
   });
 }
 

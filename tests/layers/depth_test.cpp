@@ -10,12 +10,16 @@ namespace {
 
 TEST(Depth, SelectedRowsKeepTheirPositionsDocumentsAndModalities) {
   CpuEngine engine;
-  const TinyRows tiny = with_tokens(tiny_rows({{3, 2}, {4}}, Modalities::both, engine.stream(), 1),
-                                    {12, 4, 5, 13, 6, 0, 14, 7, 15, 16, 0});
+  Rows rows = with_tokens(tiny_rows({{3, 2}, {4}}, Modalities::both, engine.stream(), 1),
+                          {12, 4, 5, 13, 6, 0, 14, 7, 15, 16, 0})
+                  .rows;
+  rows.rotations = rope_table(rows.positions, 6, 100);
   const std::vector<int32_t> index{0, 2, 6, 7, 9};
-  const Rows chosen = select_rows(tiny.rows, Tensor::from(index, {5}, engine.stream()));
+  const Rows chosen =
+      select_rows(rows, make_routing(Tensor::from(index, {5}, engine.stream()), {0, 5}, rows.tokens.count()));
   EXPECT_EQ(chosen.tokens.to_vector<int32_t>(), (std::vector<int32_t>{12, 5, 14, 7, 16}));
   EXPECT_EQ(chosen.positions.to_vector<int32_t>(), (std::vector<int32_t>{0, 2, 0, 1, 3}));
+  EXPECT_EQ(chosen.rotations.to_vector<float>(), rope_table(chosen.positions, 6, 100).to_vector<float>());
   EXPECT_EQ(chosen.segments, (std::vector<int64_t>{0, 2, 5}));
   EXPECT_EQ(chosen.of_modality[0].index.to_vector<int32_t>(), (std::vector<int32_t>{0, 2, 4}));
   EXPECT_EQ(chosen.of_modality[0].units, (std::vector<int64_t>{0, 1, 3}));

@@ -91,11 +91,12 @@ OpCase layer_norm_case(int64_t rows, int64_t cols, float epsilon) {
 // Sine and cosine rounded to f32, two products, one sum.
 OpCase rope_case(const Ids& positions, int64_t heads, int64_t head_dim) {
   const Roundings roundings{.terms = 5};
-  return {size_name("rope", {std::ssize(positions), heads, head_dim}),
-          {{{std::ssize(positions), heads, head_dim}, roundings}},
-          [=](Vars in) { return rope(in[0], tensor_of(positions, in[0].stream()), 10000); },
-          [=](Truth in) { return reference::rope(in[0], positions, heads, head_dim, 10000); },
-          roundings};
+  return {
+      size_name("rope", {std::ssize(positions), heads, head_dim}),
+      {{{std::ssize(positions), heads, head_dim}, roundings}},
+      [=](Vars in) { return rope(in[0], rope_table(tensor_of(positions, in[0].stream()), head_dim, 10000)); },
+      [=](Truth in) { return reference::rope(in[0], positions, heads, head_dim, 10000); },
+      roundings};
 }
 
 // Forward: the scores (head_dim), the sums of exponentials and of values (the longest document each), and eight for scale,

@@ -128,13 +128,14 @@ TEST_F(CudaElementwise, RopeHasTheBitsOfTheProcessor) {
       std::vector<int32_t> positions(static_cast<size_t>(shape[0]));
       for (size_t row = 0; row < positions.size(); ++row)
         positions[row] = static_cast<int32_t>(row * 7919 % 100000);
-      const Tensor x = uniform("x", shape, dtype);
+      const Tensor x = uniform("x", shape, dtype), table = unwritten({shape[0], shape[2]}, DType::f32);
       expect_same_bits({str("rope of ", shape, " ", dtype),
                         {numbers(positions)},
-                        {x, x},
+                        {x, x, table},
                         [](auto& in, auto& out, Stream s) {
-                          rope_forward(out[0], in[0], out[0], 10000, s);
-                          rope_backward(out[1], in[0], out[1], 500000, s);
+                          rope_table(in[0], out[2], 500000, s);
+                          rope_forward(out[0], out[2], out[0], s);
+                          rope_backward(out[1], out[2], out[1], s);
                         }});
     }
 }
