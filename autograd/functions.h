@@ -18,11 +18,12 @@ Var matmul(const Var& x, const Var& weight,
 Var matmul_f32(const Var& x, const Var& weight);  ///< the same with an f32 result: logits and router scores
 Var rms_norm(const Var& x, const Var& weight, float epsilon);  ///< [rows, cols], [cols]
 Var add_rms_norm(const Var& residual, const Var& x, const Var& weight,
-                 float epsilon);                                                  ///< residual + rms_norm(x)
-Var layer_norm(const Var& x, const Var& weight, const Var& bias, float epsilon);  ///< over the last dim
-/// Cosines and sines of positions, i32 [rows] -> f32 [rows, head_dim], for rope; not differentiable.
+                 float epsilon);  ///< residual + rms_norm(x)
+/// Cosines and sines of positions, i32 [rows] -> f32 [rows, head_dim]; not differentiable.
 Tensor rope_table(const Tensor& positions, int64_t head_dim, double base);
-Var rope(const Var& x, const Tensor& table);  ///< [rows, heads, head_dim], [rows, head_dim] f32
+Var rope(const Var& x, const Tensor& table);  ///< [rows, heads, head_dim] and a rope_table
+/// rope of the layer normalisation of every head; weight and bias [head_dim].
+Var qk_norm(const Var& x, const Var& weight, const Var& bias, const Tensor& table, float epsilon);
 Var attention(const Var& q, const Var& k, const Var& v,
               std::span<const int64_t> segments);  ///< causal, scaled by head_dim^-1/2
 /// Keys and values [sequences capacity, heads, head_dim] of rows that sequences have seen: row s capacity + j is number j of

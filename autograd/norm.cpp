@@ -1,7 +1,7 @@
 // Rules of the normalisations.
 #include "autograd/functions.h"
 #include "kernels/exact_norm.h"
-#include "kernels/layer_norm.h"
+#include "kernels/qk_norm.h"
 #include "kernels/rms_norm.h"
 
 namespace tessera {
@@ -37,23 +37,21 @@ Var add_rms_norm(const Var& residual, const Var& x, const Var& weight, float eps
   return normalise("add_rms_norm", &residual, x, weight, epsilon);
 }
 
-Var layer_norm(const Var& x, const Var& weight, const Var& bias, float epsilon) {
+Var qk_norm(const Var& x, const Var& weight, const Var& bias, const Tensor& table, float epsilon) {
   const Stream stream = x.stream();
-  const Shape shape = x.shape(), flat{shape.count() / shape[-1], shape[-1]};
+  TESSERA_CHECK(x.shape().rank() == 3, "qk_norm: x must be [rows, heads, head_dim], got ", x.shape());
   Tensor y = Tensor::like(x.value());
-  Tensor statistics = Tensor::empty({flat[0], 2}, DType::f32, stream);
-  kernels::layer_norm_forward(x.value().reshape(flat), weight.value(), bias.value(), y.reshape(flat),
-                              statistics, epsilon, stream);
-  return record("layer_norm", y, {x, weight, bias},
-                [x = x.value(), weight = weight.value(), statistics, flat, stream](const Tensor& dy) {
+  Tensor statistics = Tensor::empty({x.shape()[0] * x.shape()[1], 2}, DType::f32, stream);
+  kernels::qk_norm_forward({x.value(), weight.value(), bias.value(), table, y, statistics}, epsilon, stream);
+  return record("qk_norm", y, {x, weight, bias},
+                [x = x.value(), weight = weight.value(), table, statistics, stream](const Tensor& dy) {
                   Tensor dx = Tensor::like(x);
                   Tensor dweight = Tensor::empty(weight.shape(), DType::f32, stream);
-                  Tensor dbias = Tensor::empty(weight.shape(), DType::f32, stream);
-                  kernels::layer_norm_backward(x.reshape(flat), weight, statistics, dy.reshape(flat),
-                                               dx.reshape(flat), dweight, dbias, stream);
+                  Tensor dbias = Tensor::like(dweight);
+                  kernels::qk_norm_backward({x, weight, table, statistics, dy, dx, dweight, dbias}, stream);
                   return std::vector<Tensor>{dx, dweight, dbias};
                 },
-                {.bytes = 2 * x.value().bytes()});
+                {.bytes = 2 * x.value().bytes() + table.bytes()});
 }
 
 double norm_of(const Tensor& x) {

@@ -21,10 +21,10 @@
 #include "kernels/embedding.h"
 #include "kernels/exact_norm.h"
 #include "kernels/expert_choice.h"
-#include "kernels/layer_norm.h"
 #include "kernels/nearest_code.h"
 #include "kernels/permute.h"
 #include "kernels/pointwise.h"
+#include "kernels/qk_norm.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/squared_error.h"
@@ -96,24 +96,28 @@ std::map<std::string, Make> norms() {
          return Op{[=] { rms_norm_backward(x, weight, inverse, dy, dx, dweight, s.stream); },
                    bytes_of({x, dy, dx})};
        }},
-      {"layer_norm_forward",
+      {"qk_norm_forward",
        [](const Setting& s) {
-         const int64_t rows = kRows * kHeads, cols = kWidth / kHeads;
-         const Tensor x = s.draw({rows, cols}), weight = s.draw({cols}), bias = s.draw({cols}),
-                      y = Tensor::like(x);
-         const Tensor statistics = Tensor::empty({rows, 2}, DType::f32, s.stream);
-         return Op{[=] { layer_norm_forward(x, weight, bias, y, statistics, 1e-5f, s.stream); },
-                   bytes_of({x, y, statistics})};
+         const int64_t cols = kWidth / kHeads;
+         const Tensor x = s.draw({kRows, kHeads, cols}), weight = s.draw({cols}), bias = s.draw({cols}),
+                      table = s.draw({kRows, cols}, DType::f32), y = Tensor::like(x);
+         const Tensor statistics = Tensor::empty({kRows * kHeads, 2}, DType::f32, s.stream);
+         return Op{[=] {
+                     qk_norm_forward({x, weight, bias, table, y, statistics}, 1e-5f, s.stream);
+                   },
+                   bytes_of({x, table, y, statistics})};
        }},
-      {"layer_norm_backward",
+      {"qk_norm_backward",
        [](const Setting& s) {
-         const int64_t rows = kRows * kHeads, cols = kWidth / kHeads;
-         const Tensor x = s.draw({rows, cols}), weight = s.draw({cols}), dy = s.draw({rows, cols}),
-                      dx = Tensor::like(x);
-         const Tensor statistics = s.draw({rows, 2}, DType::f32);
+         const int64_t cols = kWidth / kHeads;
+         const Tensor x = s.draw({kRows, kHeads, cols}), weight = s.draw({cols}), dy = s.draw(x.shape()),
+                      table = s.draw({kRows, cols}, DType::f32), dx = Tensor::like(x);
+         const Tensor statistics = s.draw({kRows * kHeads, 2}, DType::f32);
          const Tensor dweight = Tensor::empty({cols}, DType::f32, s.stream), dbias = Tensor::like(dweight);
-         return Op{[=] { layer_norm_backward(x, weight, statistics, dy, dx, dweight, dbias, s.stream); },
-                   bytes_of({x, dy, dx, statistics})};
+         return Op{[=] {
+                     qk_norm_backward({x, weight, table, statistics, dy, dx, dweight, dbias}, s.stream);
+                   },
+                   bytes_of({x, table, statistics, dy, dx})};
        }},
   };
 }

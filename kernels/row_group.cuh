@@ -49,10 +49,9 @@ struct RowGroup {
 
 /// Vector k of the thread; 0 beyond the columns and, when the row is not there, everywhere.  kVectors: rows
 /// begin at addresses for vectors and consist of whole ones.
-template <bool kVectors, class T>
-__device__ void load_row_vector(const RowGroup& group, const T* row, bool present, int k,
-                                float (&to)[kVectorElements<T>]) {
-  const int col = (k * group.threads + group.member()) * kVectorElements<T>;
+template <bool kVectors, int N, class T>
+__device__ void load_row_vector(const RowGroup& group, const T* row, bool present, int k, float (&to)[N]) {
+  const int col = (k * group.threads + group.member()) * N;
   const int count = present ? group.cols - col : 0;
   if (kVectors && count > 0)
     load_vector(row + col, to);

@@ -38,13 +38,20 @@ struct WordsOf<16> {
 /// N elements by one instruction, or by one for each 16 bytes; from must be aligned to what one takes.
 template <int N, class T>
 __device__ void load_vector(const T* from, float (&to)[N]) {
-  constexpr int kAtOnce = std::min(N, kVectorElements<T>);
-  using Words = typename WordsOf<kAtOnce * sizeof(T)>::Type;
+  constexpr int kMost = kVectorElements<T>;
+  if constexpr (N > kMost) {
 #pragma unroll
-  for (int first = 0; first < N; first += kAtOnce) {
-    const auto elements = std::bit_cast<std::array<T, kAtOnce>>(*reinterpret_cast<const Words*>(from + first));
+    for (int first = 0; first < N; first += kMost) {
+      float some[kMost];
+      load_vector(from + first, some);
 #pragma unroll
-    for (int n = 0; n < kAtOnce; ++n) to[first + n] = static_cast<float>(elements[n]);
+      for (int n = 0; n < kMost; ++n) to[first + n] = some[n];
+    }
+  } else {
+    using Words = typename WordsOf<N * sizeof(T)>::Type;
+    const auto elements = std::bit_cast<std::array<T, N>>(*reinterpret_cast<const Words*>(from));
+#pragma unroll
+    for (int n = 0; n < N; ++n) to[n] = static_cast<float>(elements[n]);
   }
 }
 

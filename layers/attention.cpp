@@ -28,14 +28,12 @@ Var Attention::operator()(const Var& x, const Rows& rows) {
 
 Var Attention::attend(const Var& x, const Rows& rows) {
   const Shape flat = x.shape(), by_head{flat[0], config.heads, config.head_dim()};
-  Var q = reshape(matmul(x, wq), by_head), k = reshape(matmul(x, wk), by_head);
-  if (q_norm) {
-    q = (*q_norm)(q);
-    k = (*k_norm)(k);
-  }
+  const auto placed = [&](const Var& heads, std::optional<HeadNorm>& with) {
+    return with ? (*with)(heads, rows.rotations) : rope(heads, rows.rotations);
+  };
+  const Var q = placed(reshape(matmul(x, wq), by_head), q_norm);
+  const Var k = placed(reshape(matmul(x, wk), by_head), k_norm);
   const Var v = reshape(matmul(x, wv), by_head);
-  q = rope(q, rows.rotations);
-  k = rope(k, rows.rotations);
   const Var y = rows.cache ? rows.cache->attend(layer, q.value(), k.value(), v.value(), rows)
                            : attention(q, k, v, rows.segments);
   return matmul(reshape(y, flat), wo);

@@ -9,14 +9,16 @@
 
 namespace tessera {
 
-/// LayerNorm over head_dim, one weight and bias for all heads.  Source: Chameleon (arXiv 2405.09818), 2.3.
+/// LayerNorm over head_dim, one weight and bias for all heads, and rotary positions.  Source: Chameleon (arXiv 2405.09818), 2.3.
 struct HeadNorm {
   Parameter weight, bias;
   float epsilon;
 
   HeadNorm(int64_t head_dim, float eps)
       : weight({head_dim}, Init::ones), bias({head_dim}, Init::zeros), epsilon(eps) {}
-  Var operator()(const Var& x) { return layer_norm(x, weight, bias, epsilon); }
+  Var operator()(const Var& x, const Tensor& rotations) {
+    return qk_norm(x, weight, bias, rotations, epsilon);
+  }
   auto fields() { return std::tuple{Field{"weight", weight}, Field{"bias", bias}}; }
 };
 

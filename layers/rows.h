@@ -54,8 +54,8 @@ struct Rows {
   std::vector<Candidates> of_modality;  ///< text, image; padding is in none
   Candidates all;                       ///< every row but padding
 
-  Tensor rotations =
-      {};  ///< f32 [rows, head_dim]: rope_table of positions, which the model makes for its blocks
+  /// f32 [rows, head_dim]: rope_table of positions, which the model makes for its blocks.
+  Tensor rotations = {};
   std::optional<RouterNoise> noise = {};   ///< for configs with router_noise; none outside of training
   const Thresholds* thresholds = nullptr;  ///< routers take the scores above these instead of the highest
   bool by_prediction = false;              ///< auxiliary routers choose instead; the model must have them

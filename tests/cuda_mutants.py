@@ -24,7 +24,7 @@ TESTS = {
     ("attention",): "Table/CudaOp.*/attention:CudaAttention.*",
     ("cached_attention",): "Table/CudaOp.*/cached_attention:CudaCachedAttention.*",
     ("matmul", "grouped_matmul"): "Table/CudaOp.*/matmul*:CudaMatmul.*",
-    ("rms_norm", "layer_norm", "column_sums"): "Table/CudaOp.*norm*:CudaNorm.*",
+    ("rms_norm", "qk_norm", "column_sums"): "Table/CudaOp.*norm*:CudaNorm.*",
     ("cross_entropy", "binary_cross_entropy", "total_loss", "exact_norm"): "Table/CudaOp.*/*cross_entropy*:CudaLoss.*",
     ("rows", "permute", "invert", "expert_choice", "embedding"):
         "Table/CudaOp.*/gather:Table/CudaOp.*/store_rows:Table/CudaOp.*/combine*:Table/CudaOp.*/pick:Table/CudaOp.*/embedding:CudaRows.*",

@@ -51,12 +51,12 @@ void norms_and_pointwise(DType dtype, Stream stream) {
   run({rows(), vector(kWidth)}, [](Vars in) { return rms_norm(in[0], in[1], 1e-6f); });
   run({rows(), rows(), vector(kWidth)}, [](Vars in) { return add_rms_norm(in[0], in[1], in[2], 1e-6f); });
   const auto heads = [&] { return normal({kRows, kWidth / kHeadDim, kHeadDim}, dtype, stream); };
-  run({heads(), vector(kHeadDim), vector(kHeadDim)},
-      [](Vars in) { return layer_norm(in[0], in[1], in[2], 1e-5f); });
   std::vector<int32_t> positions;
   for (int32_t row = 0; row < kRows; ++row) positions.push_back(row);
   const Tensor table = rope_table(Tensor::from(positions, {kRows}, stream), kHeadDim, 10000);
   run({heads()}, [&](Vars in) { return rope(in[0], table); });
+  run({heads(), vector(kHeadDim), vector(kHeadDim)},
+      [&](Vars in) { return qk_norm(in[0], in[1], in[2], table, 1e-5f); });
   run({rows(), rows()}, [](Vars in) { return swiglu(in[0], in[1]); });
   run({rows(), rows()}, [](Vars in) { return add(in[0], in[1]); });
   run({rows(), rows()}, [](Vars in) { return subtract(in[0], in[1]); });

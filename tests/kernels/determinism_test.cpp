@@ -10,10 +10,10 @@
 #include "kernels/binary_cross_entropy.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
-#include "kernels/layer_norm.h"
 #include "kernels/nearest_code.h"
 #include "kernels/permute.h"
 #include "kernels/pointwise.h"
+#include "kernels/qk_norm.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/squared_error.h"
@@ -84,24 +84,39 @@ void rms_norms(std::vector<Kernel>& all) {
        }});
 }
 
-void layer_norms(std::vector<Kernel>& all) {
-  all.push_back({"layer_norm_forward",
-                 [](const Run& r) {
-                   const Tensor y = r.output(), statistics = r.out.make({r.rows.count(), 2}, DType::f32);
-                   layer_norm_forward(r.input("x"), r.vector("weight"), r.vector("bias"), y, statistics,
-                                      1e-5f, r.stream);
-                 },
-                 2});
-  all.push_back({"layer_norm_backward", [](const Run& r) {
-                   const Tensor dx = r.output();
-                   const Tensor dweight = r.out.make({r.width}, DType::f32),
-                                dbias = r.out.make({r.width}, DType::f32);
-                   const Tensor statistics =
-                       rows_of(uniform_tensor("statistics", {Run::kRows, 2}, DType::f32, r.stream),
-                               r.rows.begin, r.rows.end);
-                   layer_norm_backward(r.input("x"), r.vector("weight"), statistics, r.input("dy"), dx,
-                                       dweight, dbias, r.stream);
-                 }});
+/// Of sizes of their own: heads in twos, fours and eights, some left over, and none of the constant numbers of columns.
+void qk_norms(std::vector<Kernel>& all) {
+  for (const auto& [heads, head_dim] :
+       std::vector<std::pair<int64_t, int64_t>>{{2, 2}, {3, 34}, {15, 32}, {7, 64}, {5, 128}, {1, 130}}) {
+    const auto input = [=](const Run& r, const char* name) {
+      return rows_of(uniform_tensor(name, {Run::kRows, heads, head_dim}, r.dtype, r.stream), r.rows.begin,
+                     r.rows.end);
+    };
+    const auto vector = [=](const Run& r, const char* name) {
+      return uniform_tensor(name, {head_dim}, r.dtype, r.stream);
+    };
+    all.push_back({str("qk_norm_forward of ", heads, "x", head_dim),
+                   [=](const Run& r) {
+                     const Tensor y = r.out.make({r.rows.count(), heads, head_dim}, r.dtype);
+                     const Tensor statistics = r.out.make({r.rows.count(), heads, 2}, DType::f32);
+                     qk_norm_forward({input(r, "x"), vector(r, "weight"), vector(r, "bias"),
+                                      r.table(head_dim), y, statistics.reshape({r.rows.count() * heads, 2})},
+                                     1e-5f, r.stream);
+                   },
+                   2});
+    all.push_back({str("qk_norm_backward of ", heads, "x", head_dim), [=](const Run& r) {
+                     const Tensor dx = r.out.make({r.rows.count(), heads, head_dim}, r.dtype);
+                     const Tensor dweight = r.out.make({head_dim}, DType::f32),
+                                  dbias = r.out.make({head_dim}, DType::f32);
+                     const Tensor statistics =
+                         rows_of(uniform_tensor("statistics", {Run::kRows, heads, 2}, DType::f32, r.stream),
+                                 r.rows.begin, r.rows.end);
+                     qk_norm_backward({input(r, "x"), vector(r, "weight"), r.table(head_dim),
+                                       statistics.reshape({r.rows.count() * heads, 2}), input(r, "dy"), dx,
+                                       dweight, dbias},
+                                      r.stream);
+                   }});
+  }
 }
 
 void pointwise(std::vector<Kernel>& all) {
@@ -290,7 +305,7 @@ void quantisation(std::vector<Kernel>& all) {
 std::vector<Kernel> kernels() {
   std::vector<Kernel> all;
   rms_norms(all);
-  layer_norms(all);
+  qk_norms(all);
   pointwise(all);
   rows_by_index(all);
   rotations(all);

@@ -14,9 +14,9 @@
 #include "kernels/embedding.h"
 #include "kernels/exact_norm.h"
 #include "kernels/expert_choice.h"
-#include "kernels/layer_norm.h"
 #include "kernels/permute.h"
 #include "kernels/pointwise.h"
+#include "kernels/qk_norm.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
@@ -99,15 +99,34 @@ TEST_F(Errors, Norms) {
   refuses("rms_norm_backward", "dweight must be [3] f32, got [3] bf16", [&] {
     rms_norm_backward(half({2, 3}), half({3}), f32({2}), half({2, 3}), half({2, 3}), half({3}), stream);
   });
-  refuses("layer_norm_forward", "bias must be [3] bf16, got [3] f32", [&] {
-    layer_norm_forward(half({2, 3}), half({3}), f32({3}), half({2, 3}), f32({2, 2}), 0, stream);
+}
+
+TEST_F(Errors, QkNorm) {
+  const auto forward = [&](const Tensor& x, const Tensor& bias, const Tensor& table,
+                           const Tensor& statistics) {
+    qk_norm_forward({x, half({4}), bias, table, half({2, 3, 4}), statistics}, 0, stream);
+  };
+  refuses("qk_norm_forward", "x must have 3 dims", [&] {
+    forward(half({6, 4}), half({4}), f32({2, 4}), f32({6, 2}));
   });
-  refuses("layer_norm_forward", "statistics must be [2, 2] f32", [&] {
-    layer_norm_forward(f32({2, 3}), f32({3}), f32({3}), f32({2, 3}), f32({2}), 0, stream);
+  refuses("qk_norm_forward", "head_dim must be even and not 0, got [2, 3, 5]", [&] {
+    forward(half({2, 3, 5}), half({4}), f32({2, 4}), f32({6, 2}));
   });
-  refuses("layer_norm_backward", "dbias must be [3] f32, got [2] f32", [&] {
-    layer_norm_backward(f32({2, 3}), f32({3}), f32({2, 2}), f32({2, 3}), f32({2, 3}), f32({3}), f32({2}),
-                        stream);
+  refuses("qk_norm_forward", "head_dim must be even and not 0, got [2, 3, 0]", [&] {
+    forward(half({2, 3, 0}), half({4}), f32({2, 4}), f32({6, 2}));
+  });
+  refuses("qk_norm_forward", "bias must be [4] bf16, got [4] f32", [&] {
+    forward(half({2, 3, 4}), f32({4}), f32({2, 4}), f32({6, 2}));
+  });
+  refuses("qk_norm_forward", "table must be [2, 4] f32, got [6, 4] f32", [&] {
+    forward(half({2, 3, 4}), half({4}), f32({6, 4}), f32({6, 2}));
+  });
+  refuses("qk_norm_forward", "statistics must be [6, 2] f32", [&] {
+    forward(half({2, 3, 4}), half({4}), f32({2, 4}), f32({6}));
+  });
+  refuses("qk_norm_backward", "dbias must be [4] f32, got [2] f32", [&] {
+    const Tensor x = f32({2, 3, 4});
+    qk_norm_backward({x, f32({4}), f32({2, 4}), f32({6, 2}), x, x, f32({4}), f32({2})}, stream);
   });
 }
 

@@ -1,8 +1,8 @@
 // Where a contract lets an output be an input, the result is that of separate tensors.
 #include <gtest/gtest.h>
 
-#include "kernels/layer_norm.h"
 #include "kernels/pointwise.h"
+#include "kernels/qk_norm.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
@@ -96,13 +96,15 @@ TEST_P(InPlace, RmsNorm) {
   EXPECT_TRUE(same_bits(same_dweight, dweight));
 }
 
-TEST_P(InPlace, LayerNormBackward) {
-  const Tensor x = input("x"), weight = vector("weight"), of_rows = statistics({301, 2}), dy = input("dy"),
-               dx = output();
+TEST_P(InPlace, QkNormBackward) {
+  const Shape heads{301, 1, 74};
+  const Tensor x = input("x").reshape(heads), weight = vector("weight"), of_heads = statistics({301, 2}),
+               dy = input("dy").reshape(heads), dx = output().reshape(heads);
+  const Tensor table = uniform_tensor("table", {301, 74}, DType::f32, stream);
   const Tensor dweight = Tensor::empty({74}, DType::f32, stream), dbias = Tensor::like(dweight);
   const Tensor same_dweight = Tensor::like(dweight), same_dbias = Tensor::like(dbias);
-  layer_norm_backward(x, weight, of_rows, dy, dx, dweight, dbias, stream);
-  layer_norm_backward(x, weight, of_rows, dy, dy, same_dweight, same_dbias, stream);
+  qk_norm_backward({x, weight, table, of_heads, dy, dx, dweight, dbias}, stream);
+  qk_norm_backward({x, weight, table, of_heads, dy, dy, same_dweight, same_dbias}, stream);
   EXPECT_TRUE(same_bits(dy, dx));
   EXPECT_TRUE(same_bits(same_dweight, dweight));
   EXPECT_TRUE(same_bits(same_dbias, dbias));

@@ -77,17 +77,6 @@ OpCase add_rms_norm_case(int64_t rows, int64_t cols, float epsilon) {
           {.terms = cols + 7}};
 }
 
-// As RMS normalisation, with the mean before it; the bias adds one operation, dx has a third sum.
-OpCase layer_norm_case(int64_t rows, int64_t cols, float epsilon) {
-  return {size_name("layer_norm", {rows, cols}),
-          {{{rows, cols}, {.terms = 4 * cols + 12}},
-           {{cols}, {.terms = rows + 2 * cols + 7}, false, 0.5, 1.5},
-           {{cols}, {.terms = additions(rows)}}},
-          [=](Vars in) { return layer_norm(in[0], in[1], in[2], epsilon); },
-          [=](Truth in) { return reference::layer_norm(in[0], in[1], in[2], epsilon); },
-          {.terms = 2 * cols + 9}};
-}
-
 // Sine and cosine rounded to f32, two products, one sum.
 OpCase rope_case(const Ids& positions, int64_t heads, int64_t head_dim) {
   const Roundings roundings{.terms = 5};
@@ -97,6 +86,27 @@ OpCase rope_case(const Ids& positions, int64_t heads, int64_t head_dim) {
       [=](Vars in) { return rope(in[0], rope_table(tensor_of(positions, in[0].stream()), head_dim, 10000)); },
       [=](Truth in) { return reference::rope(in[0], positions, heads, head_dim, 10000); },
       roundings};
+}
+
+// As RMS normalisation, with the mean before it; the bias adds one operation, dx has a third sum; the rotation adds five to
+// everything.
+OpCase qk_norm_case(int64_t rows, int64_t heads, int64_t head_dim, float epsilon) {
+  Ids positions;
+  for (int64_t row = 0; row < rows; ++row) positions.push_back(static_cast<int32_t>(row * 7919 % 100000));
+  const int64_t sums = 2 * head_dim;
+  return {size_name("qk_norm", {rows, heads, head_dim}),
+          {{{rows, heads, head_dim}, {.terms = 2 * sums + 17}},
+           {{head_dim}, {.terms = rows * heads + sums + 12}, false, 0.5, 1.5},
+           {{head_dim}, {.terms = additions(rows * heads) + 5}}},
+          [=](Vars in) {
+            const Tensor table = rope_table(tensor_of(positions, in[0].stream()), head_dim, 10000);
+            return qk_norm(in[0], in[1], in[2], table, epsilon);
+          },
+          [=](Truth in) {
+            return reference::rope(reference::layer_norm(in[0], in[1], in[2], epsilon), positions, heads,
+                                   head_dim, 10000);
+          },
+          {.terms = sums + 14}};
 }
 
 // Forward: the scores (head_dim), the sums of exponentials and of values (the longest document each), and eight for scale,
@@ -268,8 +278,20 @@ void add_norm_cases(std::vector<OpCase>& cases) {
                                                         {129, 33, 1e-5f}}) {
     cases.push_back(rms_norm_case(rows, cols, epsilon));
     cases.push_back(add_rms_norm_case(rows, cols, epsilon));
-    cases.push_back(layer_norm_case(rows, cols, epsilon));
   }
+  // Two columns are scaled to almost exactly 1 and -1, likewise.
+  for (const auto& [rows, heads, head_dim, epsilon] :
+       std::vector<std::tuple<int64_t, int64_t, int64_t, float>>{{1, 1, 2, 0.5f},
+                                                                 {9, 3, 2, 0.5f},
+                                                                 {1, 1, 126, 1e-5f},
+                                                                 {7, 3, 30, 1e-5f},
+                                                                 {33, 1, 16, 1e-5f},
+                                                                 {5, 1, 130, 1e-5f},
+                                                                 {43, 3, 34, 1e-5f},
+                                                                 {3, 9, 32, 1e-5f},
+                                                                 {3, 5, 64, 1e-5f},
+                                                                 {2, 3, 128, 1e-5f}})
+    cases.push_back(qk_norm_case(rows, heads, head_dim, epsilon));
 }
 
 void add_attention_cases(std::vector<OpCase>& cases) {

@@ -195,9 +195,13 @@ Roundings model_roundings(const ModelConfig& config, int64_t document) {
   const int64_t router = width + 5, combine = 2 * experts;
   const int64_t feed_forward = width + 7 + hidden + router + combine + norm;
   const int64_t head = norm + width + config.vocab + 12;
-  // q (or k), its norm, rope, attention, wo, norm, sum; gate (or up), swiglu, down, combine, norm, sum.
-  const int64_t stored = config.layers * (7 + 6) + 1;
-  return {.terms = 3 * (config.layers * (attention + feed_forward) + head), .bf16_stores = 2 * stored};
+  // q (or k), its rotation, attention, wo, norm, sum; gate (or up), swiglu, down, combine, norm, sum; the last norm.
+  const int64_t stored = config.layers * (6 + 6) + 1;
+  // By norm, wo, attention, rotation, q; norm, combine, down, swiglu, gate (or up), gather; the head and the last norm.  Then the
+  // sums over readers: q, k, v and the residual; gate and up; experts, router and the residual.
+  const int64_t gradients = config.layers * (5 + 6) + 2, summed = config.layers * (3 + 1 + 2);
+  return {.terms = 3 * (config.layers * (attention + feed_forward) + head),
+          .bf16_stores = stored + gradients + summed};
 }
 
 }  // namespace tessera

@@ -1,5 +1,5 @@
 // Norms of rows: held by groups of threads of all sizes, and the wide ones by the simple kernels.
-#include "kernels/layer_norm.h"
+#include "kernels/qk_norm.h"
 #include "kernels/rms_norm.h"
 #include "tests/kernels/cuda/beside_cpu.h"
 
@@ -36,30 +36,31 @@ class CudaNorm : public BesideCpuTest {
                     {{.terms = 2 * cols + 9}, {.terms = rows + 5, .bf16_stores = 0}});
   }
 
-  void expect_layer_norm_like_cpu(const Size& size) {
+  void expect_qk_norm_like_cpu(int64_t heads, const Size& size) {
     const auto [rows, cols, dtype] = size;
-    const std::string name = str("layer_norm ", rows, "x", cols, " ", dtype);
-    const Tensor x = uniform("x", {rows, cols}, dtype), weight = uniform("weight", {cols}, dtype),
-                 bias = uniform("bias", {cols}, dtype);
-    const Tensor y = unwritten({rows, cols}, dtype), statistics = unwritten({rows, 2}, DType::f32);
+    const std::string name = str("qk_norm ", rows, "x", heads, "x", cols, " ", dtype);
+    const Tensor x = uniform("x", {rows, heads, cols}, dtype), weight = uniform("weight", {cols}, dtype),
+                 bias = uniform("bias", {cols}, dtype), table = uniform("table", {rows, cols});
+    const Tensor y = unwritten({rows, heads, cols}, dtype),
+                 statistics = unwritten({rows * heads, 2}, DType::f32);
     expect_like_cpu({name,
-                     {x, weight, bias},
+                     {x, weight, bias, table},
                      {y, statistics},
                      [](auto& in, auto& out, Stream s) {
-                       layer_norm_forward(in[0], in[1], in[2], out[0], out[1], 1e-5f, s);
+                       qk_norm_forward({in[0], in[1], in[2], in[3], out[0], out[1]}, 1e-5f, s);
                      }},
-                    {{.terms = 2 * cols + 9}, {.terms = 2 * cols + 6}});
-    layer_norm_forward(x, weight, bias, y, statistics, 1e-5f, cpu());
-    expect_like_cpu(
-        {name + " backward",
-         {x, weight, statistics},
-         {uniform("dy", {rows, cols}, dtype), unwritten({cols}, DType::f32), unwritten({cols}, DType::f32)},
-         [](auto& in, auto& out, Stream s) {
-           layer_norm_backward(in[0], in[1], in[2], out[0], out[0], out[1], out[2], s);
-         }},
-        {{.terms = 4 * cols + 12},
-         {.terms = rows + 5, .bf16_stores = 0},
-         {.terms = rows + 1, .bf16_stores = 0}});
+                    {{.terms = 2 * cols + 12}, {.terms = 2 * cols + 6}});
+    qk_norm_forward({x, weight, bias, table, y, statistics}, 1e-5f, cpu());
+    expect_like_cpu({name + " backward",
+                     {x, weight, table, statistics},
+                     {uniform("dy", {rows, heads, cols}, dtype), unwritten({cols}, DType::f32),
+                      unwritten({cols}, DType::f32)},
+                     [](auto& in, auto& out, Stream s) {
+                       qk_norm_backward({in[0], in[1], in[2], in[3], out[0], out[0], out[1], out[2]}, s);
+                     }},
+                    {{.terms = 4 * cols + 15},
+                     {.terms = rows * heads + 8, .bf16_stores = 0},
+                     {.terms = rows * heads + 4, .bf16_stores = 0}});
   }
 };
 
@@ -76,8 +77,20 @@ TEST_F(CudaNorm, RowsInRegistersAreThoseOfTheProcessor) {
                                      {3, 4096},
                                      {300, 16}}) {
       expect_rms_norm_like_cpu({rows, cols, dtype});
-      expect_layer_norm_like_cpu({rows, cols, dtype});
     }
+}
+
+TEST_F(CudaNorm, HeadsInRegistersAreThoseOfTheProcessor) {
+  for (const DType dtype : kFloats)
+    for (const auto& [rows, heads, cols] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{{0, 2, 8},
+                                                                                              {3, 1, 34},
+                                                                                              {31, 3, 64},
+                                                                                              {11, 3, 126},
+                                                                                              {3, 2, 1024},
+                                                                                              {26, 5, 8},
+                                                                                              {3, 1, 4096},
+                                                                                              {60, 7, 16}})
+      expect_qk_norm_like_cpu(heads, {rows, cols, dtype});
 }
 
 /// More rows than the blocks of a launch take at once, each by two warps.
@@ -86,20 +99,8 @@ TEST_F(CudaNorm, BlocksTakeRowsInTurns) { expect_rms_norm_like_cpu({1600, 528, D
 TEST_F(CudaNorm, WideRowsAreThoseOfTheProcessor) {
   for (const DType dtype : kFloats) {
     expect_rms_norm_like_cpu({3, 4097, dtype});
-    expect_layer_norm_like_cpu({3, 4097, dtype});
+    expect_qk_norm_like_cpu(2, {3, 4098, dtype});
   }
-}
-
-TEST_F(CudaNorm, OneColumnHasNoVariance) {
-  for (const DType dtype : kFloats)
-    expect_like_cpu(
-        {str("layer_norm 5x1 ", dtype),
-         {uniform("x", {5, 1}, dtype), uniform("weight", {1}, dtype), uniform("bias", {1}, dtype)},
-         {unwritten({5, 1}, dtype), unwritten({5, 2}, DType::f32)},
-         [](auto& in, auto& out, Stream s) {
-           layer_norm_forward(in[0], in[1], in[2], out[0], out[1], 1e-5f, s);
-         }},
-        {{}, {}});
 }
 
 }  // namespace

@@ -1,27 +1,33 @@
-#include "kernels/layer_norm.h"
+#include "kernels/qk_norm.h"
 
 #include "kernels/column_sums.cuh"
+#include "kernels/rope.cuh"
 #include "kernels/row_group.cuh"
 
 namespace tessera::kernels {
 namespace {
 
+// A row of the kernels is one head of a row of x.
+
 template <class T>
 struct Forward {
   const T *x, *weight, *bias;
+  const float* table;
   T* y;
   float* statistics;
   int64_t rows;
+  int heads;
   float epsilon;
 };
 
 template <class T>
 struct Backward {
   const T *x, *weight;
-  const float* statistics;
+  const float *table, *statistics;
   const T* dy;
   T* dx;
   int64_t rows;
+  int heads;
 };
 
 constexpr int kThreads = 256;
@@ -31,6 +37,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads) forward_rows(Forward<T> a, int64_t cols) {
   const T* x = a.x + blockIdx.x * cols;
   T* y = a.y + blockIdx.x * cols;
+  const float* table = a.table + blockIdx.x / a.heads * cols;
   const float count = static_cast<float>(cols);
   float sum = 0;
   for (int64_t c = threadIdx.x; c < cols; c += kThreads) sum += static_cast<float>(x[c]);
@@ -45,9 +52,15 @@ __global__ void __launch_bounds__(kThreads) forward_rows(Forward<T> a, int64_t c
     a.statistics[2 * blockIdx.x] = mean;
     a.statistics[2 * blockIdx.x + 1] = inverse;
   }
-  for (int64_t c = threadIdx.x; c < cols; c += kThreads) {
-    const float normal = (static_cast<float>(x[c]) - mean) * inverse;
-    y[c] = static_cast<T>(fmaf(static_cast<float>(a.weight[c]), normal, static_cast<float>(a.bias[c])));
+  for (int64_t c = 2 * threadIdx.x; c < cols; c += 2 * kThreads) {
+    float pair[2], weight[2], turn[2];
+    load_some(x + c, 2, pair);
+    load_some(a.weight + c, 2, weight);
+    load_some(table + c, 2, turn);
+    for (int n = 0; n < 2; ++n)
+      pair[n] = fmaf(weight[n], (pair[n] - mean) * inverse, static_cast<float>(a.bias[c + n]));
+    turn_pairs<false>(pair, turn);
+    store_some(y + c, 2, pair);
   }
 }
 
@@ -82,13 +95,16 @@ __global__ void __launch_bounds__(kRowThreads, 3) forward_row_groups(Forward<T> 
       a.statistics[2 * row] = mean;
       a.statistics[2 * row + 1] = inverse;
     }
+    const float* const table = a.table + row / a.heads * group.cols;
 #pragma unroll
     for (int k = 0; k < kRowElements / N; ++k) {
-      float weight[N], y[N];
+      float weight[N], y[N], turn[N];
       load_row_vector<kVectors>(group, weights, true, k, weight);
       load_row_vector<kVectors>(group, biases, true, k, y);
 #pragma unroll
       for (int n = 0; n < N; ++n) y[n] = fmaf(weight[n], (x[k * N + n] - mean) * inverse, y[n]);
+      load_row_vector<kVectors>(group, table, present, k, turn);
+      turn_pairs<false>(y, turn);
       store_row_vector<kVectors>(group, a.y + row * group.cols, present, k, y);
     }
   }
@@ -100,37 +116,56 @@ __global__ void __launch_bounds__(kThreads) backward_rows(Backward<T> a, int64_t
   const T* x = a.x + blockIdx.x * cols;
   const T* dy = a.dy + blockIdx.x * cols;
   T* dx = a.dx + blockIdx.x * cols;
+  const float* table = a.table + blockIdx.x / a.heads * cols;
   const float mean = a.statistics[2 * blockIdx.x], inverse = a.statistics[2 * blockIdx.x + 1];
-  float sum_g = 0, sum_gn = 0;
-  for (int64_t c = threadIdx.x; c < cols; c += kThreads) {
-    const float g = static_cast<float>(a.weight[c]) * static_cast<float>(dy[c]);
-    sum_g += g;
-    sum_gn = fmaf(g, (static_cast<float>(x[c]) - mean) * inverse, sum_gn);
+  const auto load_pair = [&](int64_t c, float(&g)[2], float(&normal)[2]) {
+    float turn[2];
+    load_some(x + c, 2, normal);
+    load_some(dy + c, 2, g);
+    load_some(table + c, 2, turn);
+    turn_pairs<true>(g, turn);
+    for (int n = 0; n < 2; ++n) {
+      g[n] *= static_cast<float>(a.weight[c + n]);
+      normal[n] = (normal[n] - mean) * inverse;
+    }
+  };
+  float g[2], normal[2], sum_g = 0, sum_gn = 0;
+  for (int64_t c = 2 * threadIdx.x; c < cols; c += 2 * kThreads) {
+    load_pair(c, g, normal);
+    for (int n = 0; n < 2; ++n) {
+      sum_g += g[n];
+      sum_gn = fmaf(g[n], normal[n], sum_gn);
+    }
   }
   const float mean_g = block_reduce(sum_g, Sum{}) / static_cast<float>(cols);
   const float mean_gn = block_reduce(sum_gn, Sum{}) / static_cast<float>(cols);
-  for (int64_t c = threadIdx.x; c < cols; c += kThreads) {
-    const float g = static_cast<float>(a.weight[c]) * static_cast<float>(dy[c]);
-    const float normal = (static_cast<float>(x[c]) - mean) * inverse;
-    dx[c] = static_cast<T>(inverse * fmaf(normal, -mean_gn, g - mean_g));
+  for (int64_t c = 2 * threadIdx.x; c < cols; c += 2 * kThreads) {
+    load_pair(c, g, normal);
+    for (int n = 0; n < 2; ++n) g[n] = inverse * fmaf(normal[n], -mean_gn, g[n] - mean_g);
+    store_some(dx + c, 2, g);
   }
 }
 
-/// dweight and dbias, one thread per column; before backward_rows, which may write dx over dy.
+/// dweight and dbias, one thread per pair of columns; before backward_rows, which may write dx over dy.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     backward_columns(Backward<T> a, int64_t cols, float* dweight, float* dbias) {
-  const int64_t col = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  const int64_t col = 2 * (int64_t{blockIdx.x} * kThreads + threadIdx.x);
   if (col >= cols) return;
-  float weight = 0, bias = 0;
+  float weight[2] = {}, bias[2] = {};
   for (int64_t row = 0; row < a.rows; ++row) {
-    const float dy = static_cast<float>(a.dy[row * cols + col]);
-    const float distance = static_cast<float>(a.x[row * cols + col]) - a.statistics[2 * row];
-    weight = fmaf(dy, distance * a.statistics[2 * row + 1], weight);
-    bias += dy;
+    float d[2], turn[2];
+    load_some(a.dy + row * cols + col, 2, d);
+    load_some(a.table + row / a.heads * cols + col, 2, turn);
+    turn_pairs<true>(d, turn);
+    for (int n = 0; n < 2; ++n) {
+      const float distance = static_cast<float>(a.x[row * cols + col + n]) - a.statistics[2 * row];
+      weight[n] = fmaf(d[n], distance * a.statistics[2 * row + 1], weight[n]);
+      bias[n] += d[n];
+    }
   }
-  dweight[col] = weight;
-  dbias[col] = bias;
+  store_some(dweight + col, 2, weight);
+  store_some(dbias + col, 2, bias);
 }
 
 /// dx and the block's parts of dweight and dbias; rows of at most kMostRowCols columns, in registers: x and
@@ -148,8 +183,15 @@ __global__ void __launch_bounds__(kColumnThreads)
   for (int64_t pass = group.passes(a.rows); pass > 0; --pass, row += group.stride()) {
     const bool present = row < a.rows;
     float x[kRowElements], dy[kRowElements], weight[kRowElements];
-    load_row<kVectors>(group, a.x + row * group.cols, present, x);
     load_row<kVectors>(group, a.dy + row * group.cols, present, dy);
+    const float* const table = a.table + row / a.heads * group.cols;
+#pragma unroll
+    for (int k = 0; k < kRowElements / N; ++k) {  // from here on dy is turned back
+      float turn[N];
+      load_row_vector<kVectors>(group, table, present, k, turn);
+      turn_pairs<true>(dy + k * N, turn);
+    }
+    load_row<kVectors>(group, a.x + row * group.cols, present, x);
     load_row<kVectors>(group, weights, true, weight);
     const float mean = present ? a.statistics[2 * row] : 0;
     const float inverse = present ? a.statistics[2 * row + 1] : 0;
@@ -184,20 +226,23 @@ __global__ void __launch_bounds__(kColumnThreads)
 }  // namespace
 
 template <>
-void layer_norm_forward<Backend::cuda>(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                                       const Tensor& y, const Tensor& statistics, float epsilon,
-                                       Stream stream) {
-  const int64_t rows = x.shape()[0], cols = x.shape()[1];
+void qk_norm_forward<Backend::cuda>(const QkNormForward& tensors, float epsilon, Stream stream) {
+  const auto& [x, weight, bias, table, y, statistics] = tensors;
+  const int64_t heads = x.shape()[1], rows = x.shape()[0] * heads, cols = x.shape()[2];
   visit_float(x.dtype(), [&]<class T>() {
-    const Forward<T> arguments{
-        x.data<T>(), weight.data<T>(), bias.data<T>(), y.data<T>(), statistics.data<float>(), rows, epsilon};
+    const Forward<T> arguments{x.data<T>(),           weight.data<T>(),
+                               bias.data<T>(),        table.data<float>(),
+                               y.data<T>(),           statistics.data<float>(),
+                               rows,                  static_cast<int>(heads),
+                               epsilon};
     if (cols > kMostRowCols)
-      return launch("layer_norm_forward", &forward_rows<T>, {blocks_for(rows, 1), kThreads}, stream,
-                    arguments, cols);
+      return launch("qk_norm_forward", &forward_rows<T>, {blocks_for(rows, 1), kThreads}, stream, arguments,
+                    cols);
     const RowGroup group{row_group_threads<T>(cols), static_cast<int>(cols)};
     const bool vectors = cols % kVectorElements<T> == 0 &&
-                         aligned_for_vectors(arguments.x, arguments.weight, arguments.bias, arguments.y);
-    launch("layer_norm_forward", vectors ? &forward_row_groups<T, true> : &forward_row_groups<T, false>,
+                         aligned_for_vectors(arguments.x, arguments.weight, arguments.bias, arguments.table,
+                                             arguments.y);
+    launch("qk_norm_forward", vectors ? &forward_row_groups<T, true> : &forward_row_groups<T, false>,
            {row_blocks(rows, group.threads, kRowThreads, kRowBlocks), kRowThreads,
             2 * padded_cols<T>(cols) * sizeof(T)},
            stream, arguments, group);
@@ -205,34 +250,39 @@ void layer_norm_forward<Backend::cuda>(const Tensor& x, const Tensor& weight, co
 }
 
 template <>
-void layer_norm_backward<Backend::cuda>(const Tensor& x, const Tensor& weight, const Tensor& statistics,
-                                        const Tensor& dy, const Tensor& dx, const Tensor& dweight,
-                                        const Tensor& dbias, Stream stream) {
-  const int64_t rows = x.shape()[0], cols = x.shape()[1];
+void qk_norm_backward<Backend::cuda>(const QkNormBackward& tensors, Stream stream) {
+  const auto& [x, weight, table, statistics, dy, dx, dweight, dbias] = tensors;
+  const int64_t heads = x.shape()[1], rows = x.shape()[0] * heads, cols = x.shape()[2];
   visit_float(x.dtype(), [&]<class T>() {
-    const Backward<T> arguments{x.data<T>(),  weight.data<T>(), statistics.data<float>(),
-                                dy.data<T>(), dx.data<T>(),     rows};
+    const Backward<T> arguments{x.data<T>(),
+                                weight.data<T>(),
+                                table.data<float>(),
+                                statistics.data<float>(),
+                                dy.data<T>(),
+                                dx.data<T>(),
+                                rows,
+                                static_cast<int>(heads)};
     if (cols > kMostRowCols) {
-      launch("layer_norm_backward: dweight, dbias", &backward_columns<T>,
-             {blocks_for(cols, kThreads), kThreads}, stream, arguments, cols, dweight.data<float>(),
+      launch("qk_norm_backward: dweight, dbias", &backward_columns<T>,
+             {blocks_for(cols / 2, kThreads), kThreads}, stream, arguments, cols, dweight.data<float>(),
              dbias.data<float>());
-      return launch("layer_norm_backward", &backward_rows<T>, {blocks_for(rows, 1), kThreads}, stream,
-                    arguments, cols);
+      return launch("qk_norm_backward", &backward_rows<T>, {blocks_for(rows, 1), kThreads}, stream, arguments,
+                    cols);
     }
     const RowGroup group{row_group_threads<T>(cols), static_cast<int>(cols)};
     const bool vectors = cols % kVectorElements<T> == 0 &&
-                         aligned_for_vectors(arguments.x, arguments.weight, arguments.dy, arguments.dx);
+                         aligned_for_vectors(arguments.x, arguments.weight, arguments.table, arguments.dy,
+                                             arguments.dx);
     const unsigned blocks = row_blocks(rows, group.threads, kColumnThreads, kColumnBlocks);
     const Tensor partials = Tensor::empty({2, blocks, kRowElements * group.threads}, DType::f32, stream);
     float *const weight_partials = partials.data<float>(), *const bias_partials =
                                                                weight_partials + partials.count() / 2;
-    launch("layer_norm_backward", vectors ? &backward_row_groups<T, true> : &backward_row_groups<T, false>,
+    launch("qk_norm_backward", vectors ? &backward_row_groups<T, true> : &backward_row_groups<T, false>,
            {blocks, kColumnThreads, std::max(cols * sizeof(T), column_sum_bytes(group.threads))}, stream,
            arguments, group, weight_partials, bias_partials);
-    add_up_blocks("layer_norm_backward: dweight", weight_partials, blocks, group, kVectorElements<T>, dweight,
+    add_up_blocks("qk_norm_backward: dweight", weight_partials, blocks, group, kVectorElements<T>, dweight,
                   stream);
-    add_up_blocks("layer_norm_backward: dbias", bias_partials, blocks, group, kVectorElements<T>, dbias,
-                  stream);
+    add_up_blocks("qk_norm_backward: dbias", bias_partials, blocks, group, kVectorElements<T>, dbias, stream);
   });
 }
 
