@@ -19,7 +19,7 @@ struct Arguments {
 
 /// One thread takes N neighbouring elements of every array.
 template <int N>
-__global__ void __launch_bounds__(kThreads) step_elements(Arguments a) {
+__global__ void __launch_bounds__(kThreads, 6) step_elements(Arguments a) {
   constexpr bool kVectors = N > 1;
   const AdamWOptions& o = a.o;
   const int64_t at = N * (int64_t{blockIdx.x} * kThreads + threadIdx.x), count = a.count - at;
